@@ -1,0 +1,141 @@
+# Postern: make run, make check; make help lists the rest.
+
+BUILD_ROOT ?= build
+SAN ?=
+BUILD = $(if $(SAN),$(BUILD_ROOT)/$(SAN),$(BUILD_ROOT))
+DIR ?= var
+PORT ?= 2525
+
+CC = gcc
+CLANG = clang
+PKGS = libcrypto libssl liburing libconfuse libseccomp jansson
+SAN_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SAN_ubsan = -fsanitize=undefined -fno-sanitize-recover=undefined
+SAN_tsan = -fsanitize=thread
+SAN_FLAGS = $(SAN_$(SAN))
+WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wwrite-strings -Werror
+HARDEN = -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fPIE
+VERSION = $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+CPPFLAGS = -D_GNU_SOURCE -Igateway -I.
+CFLAGS = -std=gnu11 -O2 -g $(WARNINGS) $(HARDEN) $(SAN_FLAGS)
+LDFLAGS = -pie -Wl,-z,relro,-z,now -pthread $(SAN_FLAGS)
+# Evaluated when a recipe runs, so that "make deps" works before pkg-config is there.
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
+PKG_LIBS = $(shell pkg-config --libs $(PKGS))
+
+ROOMS = base config ring tls smtp policy spool session accept control
+ROOM_SRC = $(foreach room,$(ROOMS),$(wildcard gateway/$(room)/*.c))
+MAIN_SRC = $(wildcard gateway/*.c)
+ROOM_OBJ = $(ROOM_SRC:%.c=$(BUILD)/obj/%.o)
+MAIN_OBJ = $(MAIN_SRC:%.c=$(BUILD)/obj/%.o)
+CTL_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/posternctl*.c) gateway/version.c $(wildcard gateway/base/*.c gateway/config/*.c))
+
+PROGRAMS = $(BUILD)/postern $(BUILD)/posternctl
+UNIT_ROOMS = $(notdir $(patsubst %/,%,$(wildcard tests/unit/*/)))
+UNIT_TESTS = $(UNIT_ROOMS:%=$(BUILD)/tests/unit/%)
+FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD_ROOT)/fuzz/%,$(wildcard tests/fuzz/*.c))
+
+.PHONY: all tests sanitized fuzzers FORCE deps run check vm asan ubsan tsan lint fuzz format install clean help
+all: $(PROGRAMS)
+
+include tests/kernel/tests.mk tests/vm/tests.mk
+
+tests: all $(UNIT_TESTS) $(KERNEL_TESTS) $(VM_PROGRAMS)
+
+# What runs a second time under a sanitizer: the programs and the unit tests.
+sanitized: all $(UNIT_TESTS)
+
+$(BUILD)/postern: $(MAIN_OBJ) $(ROOM_OBJ)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+$(BUILD)/posternctl: $(CTL_OBJ)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs jansson libconfuse)
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC    $@"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+
+# The version goes into one object only, and only a new version rebuilds it.
+$(BUILD)/version.h: FORCE
+	@mkdir -p $(@D)
+	@echo '#define POSTERN_VERSION "$(VERSION)"' > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+$(BUILD)/obj/gateway/version.o: $(BUILD)/version.h
+$(BUILD)/obj/gateway/version.o: CPPFLAGS += -I$(BUILD)
+FORCE:
+
+# One test program a room: its tests and every room's objects.
+define UNIT_RULE
+$(BUILD)/tests/unit/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/$(1)/*.c)) $(ROOM_OBJ)
+	@mkdir -p $$(@D)
+	@echo "  LINK  $$@"
+	@$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(PKG_LIBS) $$(shell pkg-config --libs criterion)
+endef
+$(foreach room,$(UNIT_ROOMS),$(eval $(call UNIT_RULE,$(room))))
+
+# Fuzz targets are clang's, with objects of their own.
+FUZZ_FLAGS = -std=gnu11 -O1 -g $(WARNINGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FUZZ_OBJ = $(ROOM_SRC:%.c=$(BUILD_ROOT)/fuzz/obj/%.o)
+$(BUILD_ROOT)/fuzz/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CLANG $@"
+	@$(CLANG) $(CPPFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD_ROOT)/fuzz/%: tests/fuzz/%.c $(FUZZ_OBJ)
+	@echo "  CLANG $@"
+	@$(CLANG) $(CPPFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer $(PKG_CFLAGS) -MMD -MP -o $@ $< $(FUZZ_OBJ) $(PKG_LIBS) -pthread
+.SECONDARY: $(FUZZ_OBJ)
+
+fuzzers: $(FUZZERS)
+
+deps:
+	@sh tools/deps.sh
+
+run:
+	@sh tools/deps.sh build
+	@$(MAKE) --no-print-directory all
+	@exec sh tools/run.sh $(BUILD) "$(DIR)" "$(PORT)"
+
+check: deps
+	@$(MAKE) --no-print-directory -j2 tests fuzzers
+	@$(MAKE) --no-print-directory -j2 SAN=asan sanitized
+	@exec tests/check
+
+vm: deps
+	@$(MAKE) --no-print-directory all tests
+	@exec tests/check vm
+
+asan ubsan tsan: deps
+	@$(MAKE) --no-print-directory -j2 SAN=$@ sanitized
+	@BUILD=$(BUILD_ROOT)/$@ exec tests/check unit dialog corpus
+
+fuzz: deps
+	@$(MAKE) --no-print-directory fuzzers
+	@exec tests/check fuzz
+
+lint:
+	@exec python3 tools/lint.py
+
+format:
+	clang-format -i $(wildcard gateway/*.[ch] gateway/*/*.[ch] tools/*.[ch] tests/*/*.[ch] tests/unit/*/*.[ch])
+
+PREFIX ?= /usr/local
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8
+	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/sbin
+	install -m 644 gateway/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 644 gateway/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+
+clean:
+	rm -rf $(BUILD_ROOT)
+
+help:
+	@echo 'make run [DIR=var] [PORT=2525]  build and run a gateway on 127.0.0.1, STARTTLS on PORT, TLS on PORT-60'
+	@echo 'make check                      every test; the last line is the sum'
+	@echo 'make deps                       install what is missing (Debian packages)'
+	@echo 'make vm | asan | ubsan | tsan | lint | fuzz    one kind of test'
+	@echo 'make install [PREFIX=/usr/local] [DESTDIR=]'
+
+-include $(shell find $(BUILD_ROOT) -name '*.d' 2>/dev/null)

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* buf.c -- see buf.h. */
+#include "base/buf.h"
+
+#include <stdio.h>
+
+bool buf_put(struct buf *buf, struct span bytes)
+{
+	if (bytes.n > buf_room(buf))
+		return false;
+	if (bytes.n > 0)
+		memcpy(buf->p + buf->end, bytes.p, bytes.n);
+	buf->end += (uint32_t)bytes.n;
+	return true;
+}
+
+bool buf_puts(struct buf *buf, const char *text)
+{
+	return buf_put(buf, span_str(text));
+}
+
+bool buf_printf(struct buf *buf, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf((char *)buf->p + buf->end, buf_room(buf), fmt, ap);
+	va_end(ap);
+	if (n < 0 || (size_t)n >= buf_room(buf))
+		return false;
+	buf->end += (uint32_t)n;
+	return true;
+}
