@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ops.c -- one short function an operation: arm the op, fill its SQE. And the layout of what
+ * multishot recvmsg leaves in a buffer.
+ *
+ * Flags that every use needs are set here and nowhere else: MSG_NOSIGNAL on sends, CLOEXEC on new
+ * descriptors. Not here: SEND_ZC and MSG_WAITALL on sends, which sockets under kTLS refuse.
+ */
+#include "ring/ring-private.h"
+
+#include <limits.h>
+
+#define SOL_TLS_LEVEL          282 /* SOL_TLS, not in this libc's headers */
+#define TLS_RECORD_TYPE_CMSG   2   /* TLS_GET_RECORD_TYPE */
+#define TLS_RECORD_TYPE_NORMAL 23  /* application data comes without a control message */
+
+static unsigned len_of(size_t n)
+{
+	return (unsigned)min_size(n, INT_MAX);
+}
+
+/* ---- sockets ---- */
+
+void ring_accept(struct ring *ring, struct op *op, int fd)
+{
+	io_uring_prep_multishot_accept(ring_op_arm(ring, op), fd, NULL, NULL, SOCK_CLOEXEC);
+}
+
+static void select_buffers(struct op *op, struct io_uring_sqe *sqe)
+{
+	op->selects = true;
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = RING_BUFFER_GROUP;
+}
+
+void ring_recv_multi(struct ring *ring, struct op *op, int fd)
+{
+	struct io_uring_sqe *sqe = ring_op_arm(ring, op);
+
+	io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+	select_buffers(op, sqe);
+}
+
+void ring_recvmsg_multi(struct ring *ring, struct op *op, int fd, struct msghdr *msg)
+{
+	struct io_uring_sqe *sqe = ring_op_arm(ring, op);
+
+	io_uring_prep_recvmsg_multishot(sqe, fd, msg, 0);
+	select_buffers(op, sqe);
+}
+
+void ring_recv(struct ring *ring, struct op *op, int fd, void *p, size_t n)
+{
+	io_uring_prep_recv(ring_op_arm(ring, op), fd, p, len_of(n), 0);
+}
+
+void ring_send(struct ring *ring, struct op *op, int fd, struct span bytes)
+{
+	io_uring_prep_send(ring_op_arm(ring, op), fd, bytes.p, len_of(bytes.n), MSG_NOSIGNAL);
+}
+
+void ring_sendmsg(struct ring *ring, struct op *op, int fd, const struct msghdr *msg)
+{
+	io_uring_prep_sendmsg(ring_op_arm(ring, op), fd, msg, MSG_NOSIGNAL);
+}
+
+void ring_connect(
+	struct ring *ring, struct op *op, int fd, const struct sockaddr *address, socklen_t n)
+{
+	io_uring_prep_connect(ring_op_arm(ring, op), fd, address, n);
+}
+
+void ring_shutdown(struct ring *ring, struct op *op, int fd, int how)
+{
+	io_uring_prep_shutdown(ring_op_arm(ring, op), fd, how);
+}
+
+/* ---- what multishot recvmsg leaves: header, name, control, payload ---- */
+
+void ring_msg_init(struct msghdr *msg)
+{
+	*msg = (struct msghdr){.msg_controllen = RING_CMSG_BYTES};
+}
+
+/* Finds the record type in the control messages; false if they are malformed. */
+static bool record_type_find(struct span control, uint8_t *type)
+{
+	while (control.n >= sizeof(struct cmsghdr)) {
+		struct cmsghdr header;
+
+		memcpy(&header, control.p, sizeof(header));
+		if (header.cmsg_len < sizeof(header) || header.cmsg_len > control.n)
+			return false;
+		if (header.cmsg_level == SOL_TLS_LEVEL &&
+			header.cmsg_type == TLS_RECORD_TYPE_CMSG) {
+			if (header.cmsg_len < CMSG_LEN(1))
+				return false;
+			*type = control.p[CMSG_LEN(0)];
+		}
+		span_take(&control, CMSG_ALIGN(header.cmsg_len));
+	}
+	return control.n == 0;
+}
+
+bool ring_msg_parse(const struct msghdr *msg, struct ring_buffer *buffer)
+{
+	struct span rest = buffer->bytes;
+	struct io_uring_recvmsg_out out;
+	struct span control;
+
+	if (rest.n < sizeof(out) + msg->msg_namelen + msg->msg_controllen)
+		return false;
+	memcpy(&out, rest.p, sizeof(out));
+	span_take(&rest, sizeof(out) + msg->msg_namelen);
+	control = span_take(&rest, msg->msg_controllen);
+	if ((out.flags & (MSG_CTRUNC | MSG_TRUNC)) || out.controllen > control.n)
+		return false;
+	if (out.payloadlen > rest.n)
+		return false;
+	control.n = out.controllen;
+	buffer->type = TLS_RECORD_TYPE_NORMAL;
+	if (!record_type_find(control, &buffer->type))
+		return false;
+	buffer->bytes = span_of(rest.p, out.payloadlen);
+	return true;
+}
+
+/* ---- files ---- */
+
+void ring_openat(
+	struct ring *ring, struct op *op, int dir, const char *path, int flags, mode_t mode)
+{
+	io_uring_prep_openat(ring_op_arm(ring, op), dir, path, flags | O_CLOEXEC, mode);
+}
+
+void ring_close_fd(struct ring *ring, struct op *op, int fd)
+{
+	io_uring_prep_close(ring_op_arm(ring, op), fd);
+}
+
+void ring_write(struct ring *ring, struct op *op, int fd, struct span bytes, uint64_t offset)
+{
+	io_uring_prep_write(ring_op_arm(ring, op), fd, bytes.p, len_of(bytes.n), offset);
+}
+
+void ring_writev(struct ring *ring, struct op *op, int fd, const struct iovec *iov, unsigned n,
+	uint64_t offset)
+{
+	io_uring_prep_writev(ring_op_arm(ring, op), fd, iov, n, offset);
+}
+
+void ring_fsync(struct ring *ring, struct op *op, int fd, bool data_only)
+{
+	io_uring_prep_fsync(ring_op_arm(ring, op), fd, data_only ? IORING_FSYNC_DATASYNC : 0);
+}
+
+void ring_mkdirat(struct ring *ring, struct op *op, int dir, const char *path, mode_t mode)
+{
+	io_uring_prep_mkdirat(ring_op_arm(ring, op), dir, path, mode);
+}
+
+void ring_linkat(struct ring *ring, struct op *op, int from_dir, const char *from, int to_dir,
+	const char *to)
+{
+	io_uring_prep_linkat(ring_op_arm(ring, op), from_dir, from, to_dir, to, 0);
+}
+
+void ring_renameat(struct ring *ring, struct op *op, int from_dir, const char *from, int to_dir,
+	const char *to)
+{
+	io_uring_prep_renameat(ring_op_arm(ring, op), from_dir, from, to_dir, to, 0);
+}
+
+void ring_unlinkat(struct ring *ring, struct op *op, int dir, const char *path)
+{
+	io_uring_prep_unlinkat(ring_op_arm(ring, op), dir, path, 0);
+}
+
+void ring_splice(struct ring *ring, struct op *op, int in, int64_t in_offset, int out,
+	int64_t out_offset, uint32_t n, unsigned flags)
+{
+	io_uring_prep_splice(ring_op_arm(ring, op), in, in_offset, out, out_offset, n, flags);
+}
+
+void ring_poll(struct ring *ring, struct op *op, int fd, short events)
+{
+	io_uring_prep_poll_add(ring_op_arm(ring, op), fd, (unsigned short)events);
+}
+
+void ring_nop(struct ring *ring, struct op *op)
+{
+	io_uring_prep_nop(ring_op_arm(ring, op));
+}
+
+/* ---- ending ---- */
+
+void ring_cancel(struct ring *ring, struct op *op, struct op *target)
+{
+	io_uring_prep_cancel(ring_op_arm(ring, op), target, 0);
+	if (target->parked) {
+		list_remove(&target->node);
+		list_push_back(&ring->cancelled, &target->node);
+	}
+}

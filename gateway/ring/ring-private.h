@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ring-private.h -- what the files of ring/ share.
+ *
+ * probe.c makes a struct io_uring and says what the kernel offers; buffers.c owns the provided
+ * buffers; ops.c fills SQEs; ring.c has set-up, the loop and delivery.
+ */
+#ifndef POSTERN_RING_RING_PRIVATE_H
+#define POSTERN_RING_RING_PRIVATE_H
+
+#include <liburing.h>
+
+#include "ring/ring.h"
+
+#define RING_BUFFER_GROUP 0
+
+struct completion {
+	struct op *op;
+	int32_t res;
+	uint32_t flags; /* RING_* */
+};
+
+struct ring_buffers {
+	struct io_uring_buf_ring *shared; /* with the kernel: one entry a free buffer */
+	uint8_t *memory;                  /* count * RING_BUFFER_BYTES */
+	struct ring_buffer *table;
+	bool *held; /* a completion gave it out and nobody has given it back */
+	uint32_t count;
+	uint32_t free;        /* not held: the kernel's and the unpublished ones */
+	uint32_t unpublished; /* entered into `shared`, tail not yet advanced */
+};
+
+struct ring {
+	struct io_uring uring;
+	bool uring_open;
+	bool stopping;
+	bool closing;
+	unsigned enter_flags;
+	uint32_t armed; /* ops, the wake op included */
+	uint64_t now_ms;
+
+	struct ring_features features;
+	struct ring_buffers buffers;
+
+	struct list parked;    /* ops whose -ENOBUFS is held back, oldest first */
+	struct list cancelled; /* parked ops to be ended with -ECANCELED */
+
+	struct completion *batch;
+	uint32_t batch_max; /* = CQ entries */
+
+	struct op wake_op;
+	int wake_fd;
+	uint64_t wake_value;
+	void (*on_wake)(void *ctx);
+	void *on_wake_ctx;
+
+	struct wheel wheel;
+};
+
+/* probe.c: a ring with the best flags the kernel takes; sets single_issuer and defer_taskrun. */
+MUST_USE int ring_uring_open(
+	struct io_uring *uring, uint32_t entries, struct ring_features *features, struct err *err);
+
+/* buffers.c */
+MUST_USE int ring_buffers_open(struct ring *ring, uint32_t count, struct err *err);
+void ring_buffers_close(struct ring *ring);
+/* A completion gave this one out. */
+void ring_buffers_taken(struct ring *ring, uint16_t id);
+/* Shows the kernel what was released since the last call. */
+void ring_buffers_publish(struct ring *ring);
+
+/* ring.c: an empty SQE that will complete `op`, which is armed from now on. */
+struct io_uring_sqe *ring_op_arm(struct ring *ring, struct op *op);
+
+#endif
