@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * control.h -- the operator's unix socket: status, metrics, reload, stop.
+ *
+ * A small server object driven by its owner's poll(2) loop, on one thread. A client sends one line
+ * of at most CONTROL_REQUEST_MAX octets, a word ("status") or JSON ({"command": "status"}), and
+ * gets one line of JSON, {"ok": true, ...} or {"ok": false, "error": "..."}, then end of file.
+ *
+ * Non-goals: no configuration over the socket, no sessions of several requests, no user names;
+ * whoever may open the socket (mode 0660) may use all of it.
+ *
+ * Invariants: no call here blocks, whatever a client does; clients, request, answer and time are
+ * bounded by the limits below. All of it is read-only but for reload and stop, which the owner
+ * does.
+ *
+ * Rejected: HTTP (a parser for four words), a thread (the owner has a poll loop anyway), io_uring
+ * (a ring of its own for one request a minute).
+ */
+#ifndef POSTERN_CONTROL_CONTROL_H
+#define POSTERN_CONTROL_CONTROL_H
+
+#include <poll.h>
+
+#include "base/base.h"
+
+#define CONTROL_CLIENTS_MAX   16
+#define CONTROL_POLLFDS_MAX   (CONTROL_CLIENTS_MAX + 1)
+#define CONTROL_REQUEST_MAX   1024          /* octets, the line end included */
+#define CONTROL_ANSWER_MAX    (1024 * 1024) /* octets; a longer one becomes an error */
+#define CONTROL_CLIENT_MS_MAX 10000         /* to send the request, and again to take the answer */
+#define CONTROL_RELOAD_MS_MAX 25000         /* from asking for a reload to its answer */
+#define CONTROL_NAMES_MAX     8             /* names of one certificate shown; all are counted */
+
+struct control_listener {
+	const char *title;
+	const char *address; /* numeric */
+	uint16_t port;
+	const char *tls; /* "starttls", "implicit", "none" */
+};
+
+struct control_certificate {
+	const char *title;
+	const char *key_type; /* "ECDSA P-256", "RSA 2048"; NULL: not known */
+	const char *const *names;
+	size_t names_n;      /* 0: the default certificate */
+	int64_t not_after_s; /* seconds since 1970; 0: not known */
+};
+
+/* Facts for status and metrics; everything may be left zero when it is not known. */
+struct control_status {
+	const char *version;
+	const char *hostname;
+	const char *config;    /* the configuration file's path */
+	const char *kernel;    /* release, as uname -r */
+	const char *ring;      /* io_uring features in use, separated by spaces */
+	const char *ktls_mode; /* "auto", "always", "off" */
+	const char *ktls_tx;   /* "yes", or "no: why" */
+	const char *ktls_rx;
+	const char *ktls_rekey;
+	const char *reload_error;  /* of the last reload; NULL: it went well or there was none */
+	uint64_t reloaded_real_us; /* the last reload that went well; 0: none */
+	uint64_t started_real_us;
+	int pid; /* of the process that a signal should go to */
+	uint32_t workers;
+	bool draining;
+	const struct control_listener *listeners;
+	size_t listeners_n;
+	const struct control_certificate *certificates;
+	size_t certificates_n;
+};
+
+/* What the owner does when asked; called on the thread of control_run() and never in a nested
+ * way, with `ctx` as first argument. */
+struct control_hooks {
+	void *ctx;
+	/* Fills *out (zeroed before). What it points to is read before control_run() returns. */
+	void (*status)(void *ctx, struct control_status *out);
+	/* Starts a reload; control_reload_done() follows exactly once, from within or later. Not
+	 * called again before that. */
+	void (*reload)(void *ctx);
+	/* Begins draining; may come again while it goes on. The client is answered after it. */
+	void (*stop)(void *ctx);
+};
+
+struct control;
+
+/*
+ * Makes the listening socket at `path`, mode 0660, non-blocking, close-on-exec. A socket left by a
+ * dead process is replaced; one that is answered, or a file that is no socket, is not touched.
+ * Returns the descriptor, the caller's, or -1 and err.
+ */
+MUST_USE int control_listen(const char *path, struct err *err);
+
+/*
+ * Serves the clients of listen_fd, which must be non-blocking and stays the caller's. `hooks` is
+ * copied. Opens no file afterwards: call it before a seccomp filter. -1 and err when memory is
+ * short.
+ */
+MUST_USE int control_open(
+	struct control **out, int listen_fd, const struct control_hooks *hooks, struct err *err);
+
+/* Writes what to poll for; max must be at least CONTROL_POLLFDS_MAX. Returns how many. */
+size_t control_pollfds(struct control *control, struct pollfd *fds, size_t max);
+
+/* For poll(2): milliseconds until a time limit passes, 0: run now, -1: none. */
+int control_timeout_ms(const struct control *control);
+
+/* Serves what poll reported in the entries that control_pollfds wrote; also when it timed out. */
+void control_run(struct control *control, const struct pollfd *fds, size_t n);
+
+/* Answers those who asked for the reload that ended; nothing happens when nobody did (SIGHUP).
+ * `text` says what was done or what is wrong; NULL: nothing to add. */
+void control_reload_done(struct control *control, bool ok, const char *text);
+
+/* Tries once to send what is left, then closes all clients. listen_fd stays open. NULL is fine. */
+void control_close(struct control *control);
+
+#endif

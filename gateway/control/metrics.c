@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * metrics.c -- the counters and a few facts as Prometheus text exposition (format 0.0.4).
+ *
+ * HELP and TYPE once a metric, its rows together, as counter_table.h has them. Facts that alerts
+ * are made of come along: the version, the start, the end of each certificate. The size is bounded
+ * by the table and by the number of certificates; control.c refuses what is over its limit.
+ *
+ * Rejected: OpenMetrics (its `_total` and `# EOF` rules buy nothing here), histograms (counters
+ * only in the data path so far).
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/counter.h"
+#include "control/control-private.h"
+
+static void head_print(FILE *out, const char *metric, const char *type, const char *help)
+{
+	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", metric, help, metric, type);
+}
+
+/* A label's value: UTF-8, with backslash, quote and LF escaped. */
+static void label_print(FILE *out, const char *text)
+{
+	json_t *clean = control_json_text(text ? text : "");
+	const char *p = clean ? json_string_value(clean) : "";
+
+	for (; *p != '\0'; p++) {
+		if (*p == '\n')
+			fputs("\\n", out);
+		else if (*p == '"' || *p == '\\')
+			fprintf(out, "\\%c", *p);
+		else
+			fputc(*p, out);
+	}
+	json_decref(clean);
+}
+
+static void counters_print(FILE *out)
+{
+	const char *metric = "";
+
+	for (int i = 0; i < COUNTER_COUNT; i++) {
+		const struct counter_info *info = &counter_infos[i];
+		bool gauge = info->type == COUNTER_TYPE_gauge;
+		bool labels = info->labels[0] != '\0';
+
+		if (strcmp(metric, info->metric) != 0)
+			head_print(out, info->metric, gauge ? "gauge" : "counter", info->help);
+		metric = info->metric;
+		fprintf(out, "%s%s%s%s %" PRId64 "\n", metric, labels ? "{" : "", info->labels,
+			labels ? "}" : "", counter_sum((enum counter)i));
+	}
+}
+
+static void facts_print(FILE *out, const struct control_status *status)
+{
+	uint64_t start_us = status->started_real_us;
+
+	head_print(out, "postern_info", "gauge", "Always 1; the version is a label.");
+	fputs("postern_info{version=\"", out);
+	label_print(out, status->version);
+	fputs("\"} 1\n", out);
+	head_print(out, "postern_start_time_seconds", "gauge",
+		"Start, seconds since 1970; 0 if not known.");
+	fprintf(out, "postern_start_time_seconds %" PRIu64 ".%03" PRIu64 "\n", start_us / 1000000,
+		start_us / 1000 % 1000);
+	head_print(out, "postern_workers", "gauge", "Worker threads.");
+	fprintf(out, "postern_workers %" PRIu32 "\n", status->workers);
+	head_print(out, "postern_draining", "gauge", "1 while stopping, otherwise 0.");
+	fprintf(out, "postern_draining %d\n", status->draining);
+}
+
+static void certificates_print(FILE *out, const struct control_status *status)
+{
+	const char *metric = "postern_certificate_not_after_seconds";
+
+	if (status->certificates_n == 0)
+		return;
+	head_print(out, metric, "gauge",
+		"When a certificate expires, seconds since 1970; 0 if not known.");
+	for (size_t i = 0; i < status->certificates_n; i++) {
+		const struct control_certificate *one = &status->certificates[i];
+
+		fprintf(out, "%s{certificate=\"", metric);
+		label_print(out, one->title);
+		fprintf(out, "\"} %" PRId64 "\n", one->not_after_s);
+	}
+}
+
+int control_metrics_text(const struct control_status *status, char **text, size_t *n)
+{
+	FILE *out;
+	bool failed;
+
+	*text = NULL;
+	out = open_memstream(text, n);
+	if (out == NULL)
+		return -1;
+	counters_print(out);
+	facts_print(out, status);
+	certificates_print(out, status);
+	failed = ferror(out) != 0;
+	failed = fclose(out) != 0 || failed;
+	if (!failed)
+		return 0;
+	free(*text);
+	*text = NULL;
+	return -1;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * metrics.c -- the text exposition, read back by a strict reader of its own: names, types, labels,
+ * one HELP and TYPE a metric before its samples, samples of a metric together, none twice.
+ */
+#include <criterion/criterion.h>
+
+#include <regex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/counter.h"
+#include "control/control-private.h"
+
+#define METRICS_MAX 200
+#define SAMPLES_MAX 400
+#define NAME_MAX_   128
+
+struct reader {
+	regex_t head, sample;
+	char metrics[METRICS_MAX][NAME_MAX_]; /* in order of HELP */
+	char types[METRICS_MAX][16];
+	size_t metrics_n;
+	char samples[SAMPLES_MAX][2 * NAME_MAX_]; /* name and labels */
+	double values[SAMPLES_MAX];
+	size_t samples_n;
+	bool typed; /* TYPE came after the last HELP */
+};
+
+static void reader_open(struct reader *reader)
+{
+	static const char *const head = "^# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.+)$";
+	static const char *const sample =
+		"^(([a-zA-Z_:][a-zA-Z0-9_:]*)"
+		"(\\{[a-zA-Z_][a-zA-Z0-9_]*=\"([^\"\\]|\\\\[\"n\\])*\""
+		"(,[a-zA-Z_][a-zA-Z0-9_]*=\"([^\"\\]|\\\\[\"n\\])*\")*\\})?)"
+		" (-?[0-9]+(\\.[0-9]+)?)$";
+
+	memset(reader, 0, sizeof(*reader));
+	cr_assert_eq(regcomp(&reader->head, head, REG_EXTENDED), 0);
+	cr_assert_eq(regcomp(&reader->sample, sample, REG_EXTENDED), 0);
+}
+
+static void copy(char *out, size_t n, const char *line, const regmatch_t *match)
+{
+	int length = (int)(match->rm_eo - match->rm_so);
+
+	cr_assert_lt((size_t)length, n);
+	snprintf(out, n, "%.*s", length, line + match->rm_so);
+}
+
+static void head_read(struct reader *reader, const char *line)
+{
+	regmatch_t m[4];
+	char word[8], name[NAME_MAX_], rest[512];
+
+	cr_assert_eq(regexec(&reader->head, line, 4, m, 0), 0, "not HELP or TYPE: %s", line);
+	copy(word, sizeof(word), line, &m[1]);
+	copy(name, sizeof(name), line, &m[2]);
+	copy(rest, sizeof(rest), line, &m[3]);
+	if (strcmp(word, "HELP") == 0) {
+		for (size_t i = 0; i < reader->metrics_n; i++)
+			cr_assert_str_neq(reader->metrics[i], name, "second HELP: %s", line);
+		cr_assert_lt(reader->metrics_n, METRICS_MAX);
+		strcpy(reader->metrics[reader->metrics_n++], name);
+		reader->typed = false;
+		cr_assert_null(strchr(rest, '\\'), "escapes are not expected: %s", line);
+		return;
+	}
+	cr_assert_gt(reader->metrics_n, 0);
+	cr_assert_str_eq(reader->metrics[reader->metrics_n - 1], name, "TYPE not after HELP");
+	cr_assert_not(reader->typed, "second TYPE: %s", line);
+	reader->typed = true;
+	cr_assert(strcmp(rest, "counter") == 0 || strcmp(rest, "gauge") == 0, "%s", line);
+	strcpy(reader->types[reader->metrics_n - 1], rest);
+}
+
+static void sample_read(struct reader *reader, const char *line)
+{
+	regmatch_t m[9];
+	char name[NAME_MAX_], value[64];
+	size_t i = reader->samples_n;
+
+	cr_assert_eq(regexec(&reader->sample, line, 9, m, 0), 0, "no sample: %s", line);
+	cr_assert_lt(i, SAMPLES_MAX);
+	copy(reader->samples[i], sizeof(reader->samples[i]), line, &m[1]);
+	copy(name, sizeof(name), line, &m[2]);
+	copy(value, sizeof(value), line, &m[7]);
+	cr_assert(reader->typed, "sample before TYPE: %s", line);
+	cr_assert_str_eq(reader->metrics[reader->metrics_n - 1], name, "out of place: %s", line);
+	for (size_t k = 0; k < i; k++)
+		cr_assert_str_neq(reader->samples[k], reader->samples[i], "twice: %s", line);
+	reader->values[i] = atof(value);
+	reader->samples_n++;
+}
+
+static void reader_run(struct reader *reader, const struct control_status *status)
+{
+	char *text, *save = NULL;
+	size_t n;
+
+	reader_open(reader);
+	cr_assert_eq(control_metrics_text(status, &text, &n), 0);
+	cr_assert_eq(strlen(text), n);
+	cr_assert_eq(text[n - 1], '\n', "the last line needs its end");
+	cr_assert_null(strstr(text, "\n\n"), "empty line");
+	for (char *line = strtok_r(text, "\n", &save); line != NULL;
+		line = strtok_r(NULL, "\n", &save)) {
+		if (line[0] == '#')
+			head_read(reader, line);
+		else
+			sample_read(reader, line);
+	}
+	free(text);
+}
+
+static void reader_close(struct reader *reader)
+{
+	regfree(&reader->head);
+	regfree(&reader->sample);
+}
+
+static double value_of(const struct reader *reader, const char *sample)
+{
+	for (size_t i = 0; i < reader->samples_n; i++)
+		if (strcmp(reader->samples[i], sample) == 0)
+			return reader->values[i];
+	cr_assert_fail("no sample %s", sample);
+	return 0;
+}
+
+static struct reader reader;
+
+Test(control_metrics, every_counter_with_its_value)
+{
+	struct control_status status = {0};
+	char sample[2 * NAME_MAX_];
+
+	for (int i = 0; i < COUNTER_COUNT; i++)
+		count_add((enum counter)i, 1000 + i);
+	reader_run(&reader, &status);
+	for (int i = 0; i < COUNTER_COUNT; i++) {
+		const struct counter_info *info = &counter_infos[i];
+		bool labels = info->labels[0] != '\0';
+
+		snprintf(sample, sizeof(sample), labels ? "%s{%s}" : "%s%s", info->metric,
+			info->labels);
+		cr_expect_eq(value_of(&reader, sample), 1000 + i, "%s", sample);
+	}
+	reader_close(&reader);
+}
+
+Test(control_metrics, names_follow_the_conventions)
+{
+	struct control_status status = {0};
+
+	reader_run(&reader, &status);
+	for (size_t i = 0; i < reader.metrics_n; i++) {
+		const char *name = reader.metrics[i];
+		bool total = strlen(name) > 6 && strcmp(name + strlen(name) - 6, "_total") == 0;
+
+		cr_expect_eq(strncmp(name, "postern_", 8), 0, "%s", name);
+		cr_expect_eq(total, strcmp(reader.types[i], "counter") == 0, "%s", name);
+	}
+	reader_close(&reader);
+}
+
+Test(control_metrics, negative_gauge)
+{
+	struct control_status status = {0};
+
+	count_add(COUNTER_SESSIONS_ACTIVE, -1);
+	reader_run(&reader, &status);
+	cr_expect_eq(value_of(&reader, "postern_sessions_active"), -1);
+	reader_close(&reader);
+}
+
+Test(control_metrics, facts)
+{
+	static const struct control_certificate certificates[] = {
+		{"default", NULL, NULL, 0, 1800000000}, {"odd \" \\ \n \xff", NULL, NULL, 0, 7}};
+	struct control_status status = {.version = "1.0-\"x\"",
+		.started_real_us = 1700000000012345,
+		.workers = 3,
+		.draining = true,
+		.certificates = certificates,
+		.certificates_n = 2};
+
+	reader_run(&reader, &status);
+	cr_expect_eq(value_of(&reader, "postern_info{version=\"1.0-\\\"x\\\"\"}"), 1);
+	cr_expect_float_eq(value_of(&reader, "postern_start_time_seconds"), 1700000000.012, 1e-6);
+	cr_expect_eq(value_of(&reader, "postern_workers"), 3);
+	cr_expect_eq(value_of(&reader, "postern_draining"), 1);
+	cr_expect_eq(
+		value_of(&reader, "postern_certificate_not_after_seconds{certificate=\"default\"}"),
+		1800000000);
+	cr_expect_eq(value_of(&reader, "postern_certificate_not_after_seconds"
+				       "{certificate=\"odd \\\" \\\\ \\n \\\\xff\"}"),
+		7);
+	reader_close(&reader);
+}
+
+/* The answer carries the same numbers a second time, as an object. */
+Test(control_metrics, answer_has_text_and_values)
+{
+	static const struct control_certificate odd = {"a b \" \\ \n", NULL, NULL, 0, 7};
+	struct control_status status = {
+		.started_real_us = 1700000000012345, .certificates = &odd, .certificates_n = 1};
+	json_t *root;
+	const json_t *values;
+
+	count_add(COUNTER_WRONG_PROTOCOL_HTTP, 5);
+	reader_run(&reader, &status);
+	root = control_answer_metrics(&status);
+	values = json_object_get(root, "values");
+	cr_assert_eq(json_object_size(values), reader.samples_n);
+	for (size_t i = 0; i < reader.samples_n; i++)
+		cr_expect_float_eq(json_number_value(json_object_get(values, reader.samples[i])),
+			reader.values[i], 1e-6, "%s", reader.samples[i]);
+	cr_expect_eq(json_integer_value(json_object_get(
+			     values, "postern_wrong_protocol_total{kind=\"http\"}")),
+		5);
+	cr_expect_not_null(strstr(json_string_value(json_object_get(root, "text")),
+		"\npostern_wrong_protocol_total{kind=\"http\"} 5\n"));
+	json_decref(root);
+	reader_close(&reader);
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * posternctl-show.c -- the gateway's answers as tables for a person.
+ *
+ * The keys are made in gateway/control/answer.c. A key that is missing prints as "-" or 0, so that
+ * an older or newer gateway can be asked, too. Control characters never reach the terminal: titles
+ * and errors come from files that others may write.
+ */
+#include "tools/posternctl.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+
+#define CELL_MAX    600
+#define COLUMNS_MAX 4
+
+void show_clean(FILE *out, const char *text)
+{
+	for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
+		bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
+
+		fputc(*p < 0x20 || *p == 0x7f || c1 ? '?' : *p, out);
+		p += c1;
+	}
+}
+
+static void text_put(const char *text)
+{
+	show_clean(stdout, text);
+}
+
+const char *show_string_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "-";
+}
+
+static json_int_t number_of(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+static void line_put(const char *title, const char *text)
+{
+	printf("  %-14s ", title);
+	text_put(text);
+	putchar('\n');
+}
+
+static void span_format(char *out, size_t n, json_int_t seconds)
+{
+	long long s = seconds;
+
+	if (s >= 86400)
+		snprintf(out, n, "%lld d %lld h", s / 86400, s / 3600 % 24);
+	else if (s >= 3600)
+		snprintf(out, n, "%lld h %lld min", s / 3600, s / 60 % 60);
+	else if (s >= 60)
+		snprintf(out, n, "%lld min %lld s", s / 60, s % 60);
+	else
+		snprintf(out, n, "%lld s", s);
+}
+
+static void date_format(char *out, size_t n, json_int_t seconds)
+{
+	time_t when = (time_t)seconds;
+	struct tm tm;
+
+	if (gmtime_r(&when, &tm) == NULL || strftime(out, n, "%Y-%m-%d %H:%M UTC", &tm) == 0)
+		snprintf(out, n, "-");
+}
+
+static void octets_format(char *out, size_t n, json_int_t octets)
+{
+	static const char *const units[] = {"octets", "KiB", "MiB", "GiB", "TiB", "PiB"};
+	double value = (double)octets;
+	size_t unit = 0;
+
+	while (value >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+		value /= 1024;
+		unit++;
+	}
+	snprintf(out, n, "%.*f %s", unit > 0, value, units[unit]);
+}
+
+static void share_format(char *out, size_t n, const json_t *share)
+{
+	if (json_is_number(share))
+		snprintf(out, n, "%.1f %%", json_number_value(share) * 100);
+	else
+		snprintf(out, n, "-");
+}
+
+struct table {
+	const char *heads[COLUMNS_MAX]; /* NULL ends */
+	void (*cell)(const json_t *row, int column, char *out, size_t n);
+};
+
+static void listener_cell(const json_t *row, int column, char *out, size_t n)
+{
+	const char *address = show_string_of(row, "address");
+	bool six = strchr(address, ':') != NULL;
+
+	if (column == 0)
+		snprintf(out, n, "%s", show_string_of(row, "title"));
+	else if (column == 1)
+		snprintf(out, n, "%s%s%s:%lld", six ? "[" : "", address, six ? "]" : "",
+			(long long)number_of(row, "port"));
+	else
+		snprintf(out, n, "%s", show_string_of(row, "tls"));
+}
+
+static void expiry_format(char *out, size_t n, const json_t *row)
+{
+	json_int_t end = number_of(row, "not_after_seconds");
+	json_int_t left = end - (json_int_t)(clock_real_us() / 1000000);
+	char date[32], distance[32];
+
+	if (end == 0) {
+		snprintf(out, n, "-");
+		return;
+	}
+	date_format(date, sizeof(date), end);
+	span_format(distance, sizeof(distance), left < 0 ? -left : left);
+	snprintf(out, n, left < 0 ? "%s, EXPIRED %s ago" : "%s, in %s", date, distance);
+}
+
+static void names_format(char *out, size_t n, const json_t *row)
+{
+	const json_t *names = json_object_get(row, "names");
+	size_t shown = json_array_size(names);
+	json_int_t total = number_of(row, "names_total");
+	size_t used = 0;
+
+	snprintf(out, n, "(default)");
+	for (size_t i = 0; i < shown && used < n; i++) {
+		const char *name = json_string_value(json_array_get(names, i));
+
+		used += (size_t)snprintf(
+			out + used, n - used, "%s%s", i > 0 ? " " : "", name ? name : "-");
+	}
+	if (used < n && total > (json_int_t)shown)
+		snprintf(out + used, n - used, " and %lld more",
+			(long long)(total - (json_int_t)shown));
+}
+
+static void certificate_cell(const json_t *row, int column, char *out, size_t n)
+{
+	if (column == 0)
+		snprintf(out, n, "%s", show_string_of(row, "title"));
+	else if (column == 1)
+		snprintf(out, n, "%s", show_string_of(row, "key_type"));
+	else if (column == 2)
+		expiry_format(out, n, row);
+	else
+		names_format(out, n, row);
+}
+
+static const struct table listener_table = {{"LISTENER", "ADDRESS", "TLS", NULL}, listener_cell};
+static const struct table certificate_table = {
+	{"CERTIFICATE", "KEY", "VALID UNTIL", "NAMES"}, certificate_cell};
+
+static void table_row_put(
+	const struct table *table, const json_t *row, const int widths[COLUMNS_MAX])
+{
+	char cell[CELL_MAX];
+
+	for (int i = 0; i < COLUMNS_MAX && table->heads[i] != NULL; i++) {
+		snprintf(cell, sizeof(cell), "%s", table->heads[i]);
+		if (row != NULL)
+			table->cell(row, i, cell, sizeof(cell));
+		printf("  ");
+		text_put(cell);
+		if (i + 1 < COLUMNS_MAX && table->heads[i + 1] != NULL)
+			printf("%*s", widths[i] - (int)strlen(cell), "");
+	}
+	putchar('\n');
+}
+
+static void table_put(const struct table *table, const json_t *rows)
+{
+	int widths[COLUMNS_MAX] = {0};
+	char cell[CELL_MAX];
+
+	if (json_array_size(rows) == 0)
+		return;
+	for (int i = 0; i < COLUMNS_MAX && table->heads[i] != NULL; i++) {
+		widths[i] = (int)strlen(table->heads[i]);
+		for (size_t k = 0; k < json_array_size(rows); k++) {
+			table->cell(json_array_get(rows, k), i, cell, sizeof(cell));
+			if ((int)strlen(cell) > widths[i])
+				widths[i] = (int)strlen(cell);
+		}
+	}
+	putchar('\n');
+	table_row_put(table, NULL, widths);
+	for (size_t k = 0; k < json_array_size(rows); k++)
+		table_row_put(table, json_array_get(rows, k), widths);
+}
+
+static void counters_put(const json_t *counters)
+{
+	const json_t *sessions = json_object_get(counters, "sessions");
+	const json_t *messages = json_object_get(counters, "messages");
+	const json_t *bytes = json_object_get(counters, "bytes");
+	const json_t *tls = json_object_get(counters, "tls");
+	const json_t *ktls = json_object_get(counters, "ktls");
+	char a[32], b[32];
+
+	printf("\n  %-14s %lld open, %lld in all, %lld refused at the door\n", "sessions",
+		(long long)number_of(sessions, "active"), (long long)number_of(sessions, "total"),
+		(long long)number_of(sessions, "refused"));
+	octets_format(a, sizeof(a), number_of(messages, "bytes"));
+	printf("  %-14s %lld accepted (%s), %lld refused, %lld failed, %lld aborted\n", "messages",
+		(long long)number_of(messages, "accepted"), a,
+		(long long)number_of(messages, "refused"), (long long)number_of(messages, "failed"),
+		(long long)number_of(messages, "aborted"));
+	octets_format(a, sizeof(a), number_of(bytes, "received"));
+	octets_format(b, sizeof(b), number_of(bytes, "sent"));
+	printf("  %-14s %s received, %s sent\n", "traffic", a, b);
+	share_format(a, sizeof(a), json_object_get(tls, "share_of_sessions"));
+	printf("  %-14s %lld handshakes (%s of sessions), %lld resumed, %lld failed\n", "TLS",
+		(long long)number_of(tls, "handshakes"), a, (long long)number_of(tls, "resumed"),
+		(long long)number_of(tls, "failed"));
+	share_format(a, sizeof(a), json_object_get(ktls, "tx_share_of_tls"));
+	share_format(b, sizeof(b), json_object_get(ktls, "rx_share_of_tls"));
+	printf("  %-14s %lld sending (%s), %lld receiving (%s), %lld kept in user space\n", "kTLS",
+		(long long)number_of(ktls, "tx"), a, (long long)number_of(ktls, "rx"), b,
+		(long long)number_of(ktls, "fallback"));
+}
+
+static void facts_put(const json_t *status)
+{
+	const json_t *ktls = json_object_get(status, "ktls");
+	const json_t *reloaded = json_object_get(status, "reloaded_seconds");
+	char text[CELL_MAX];
+
+	line_put("configuration", show_string_of(status, "config"));
+	line_put("kernel", show_string_of(status, "kernel"));
+	line_put("io_uring", show_string_of(status, "ring"));
+	snprintf(text, sizeof(text), "mode %s; sending: %s; receiving: %s; re-key: %s",
+		show_string_of(ktls, "mode"), show_string_of(ktls, "tx"),
+		show_string_of(ktls, "rx"), show_string_of(ktls, "rekey"));
+	line_put("kTLS", text);
+	if (json_is_integer(reloaded))
+		date_format(text, sizeof(text), json_integer_value(reloaded));
+	else
+		snprintf(text, sizeof(text), "never");
+	line_put("reloaded", text);
+	if (json_is_string(json_object_get(status, "reload_error")))
+		line_put("RELOAD FAILED", show_string_of(status, "reload_error"));
+}
+
+void show_status(const json_t *answer)
+{
+	const json_t *status = json_object_get(answer, "status");
+	const json_t *uptime = json_object_get(status, "uptime_seconds");
+	char head[CELL_MAX];
+	char up[32] = "-";
+
+	if (json_is_integer(uptime))
+		span_format(up, sizeof(up), json_integer_value(uptime));
+	snprintf(head, sizeof(head), "postern %s on %s: %s, up %s, pid %lld, %lld worker%s",
+		show_string_of(status, "version"), show_string_of(status, "hostname"),
+		show_string_of(status, "state"), up, (long long)number_of(status, "pid"),
+		(long long)number_of(status, "workers"),
+		number_of(status, "workers") == 1 ? "" : "s");
+	text_put(head);
+	printf("\n\n");
+	facts_put(status);
+	table_put(&listener_table, json_object_get(status, "listeners"));
+	table_put(&certificate_table, json_object_get(status, "certificates"));
+	counters_put(json_object_get(status, "counters"));
+}
+
+void show_metrics(const json_t *answer)
+{
+	const json_t *text = json_object_get(answer, "text");
+
+	if (json_is_string(text))
+		fwrite(json_string_value(text), 1, json_string_length(text), stdout);
+}
+
+void show_text(const json_t *answer)
+{
+	text_put(show_string_of(answer, "text"));
+	putchar('\n');
+}
