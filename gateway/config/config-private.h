@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config-private.h -- what the files of config/ share: the scanner, the table of keys and the
+ * reading of one value.
+ */
+#ifndef POSTERN_CONFIG_CONFIG_PRIVATE_H
+#define POSTERN_CONFIG_CONFIG_PRIVATE_H
+
+#include "base/span.h"
+#include "config/config.h"
+
+struct cfg_t; /* libconfuse's */
+
+#define CONFIG_FILE_MAX   (32u * 1024 * 1024) /* octets: SETTINGS_DOMAINS_MAX long domains fit */
+#define CONFIG_PATH_MAX   4095                /* PATH_MAX without its NUL */
+#define CONFIG_SOCKET_MAX 107                 /* sockaddr_un.sun_path without its NUL */
+#define CONFIG_TITLE_MAX  64
+#define CONFIG_PLACES_MAX 1024 /* paths whose lines are kept: two a certificate and a few */
+#define CONFIG_SHOWN_MAX  60   /* octets of a wrong value that a message repeats */
+
+/*
+ * Reads a configuration from memory; `text` is written to. `path` names it in messages and is
+ * what relative paths start from; nothing is opened. Otherwise as config_open.
+ */
+MUST_USE int config_parse(
+	struct config **out, const char *path, char *text, size_t n, struct err *err);
+
+/*
+ * Looks at the text before libconfuse does: blanks comments in place, refuses what its lexer
+ * would pass over, misread or stumble on. *lines is the number of the last line. On failure -1
+ * and err->text as config_open.
+ */
+MUST_USE int config_scan(const char *path, char *text, size_t n, int *lines, struct err *err);
+
+enum value_kind {
+	VALUE_NUMBER, /* decimal, min to max, times scale */
+	VALUE_BOOL,
+	VALUE_CHOICE,
+	VALUE_HOST,     /* lower-cased */
+	VALUE_SNI_NAME, /* host, or "*." and a host; lower-cased */
+	VALUE_DOMAIN,   /* lower-cased */
+	VALUE_ADDRESS,
+	VALUE_ACCOUNT,
+	VALUE_PATH, /* made relative to the configuration's folder */
+	VALUE_SOCKET,
+};
+
+struct value_choice {
+	const char *text;
+	uint64_t number;
+};
+
+/* A key of the file and where its value goes. */
+struct config_key {
+	const char *section; /* "" at the top */
+	const char *name;
+	enum value_kind kind;
+	const char *fallback; /* as it would be written; NULL: none */
+	const char *example;  /* not NULL: the key must be there */
+	bool empty_is_none;   /* "" stands for NULL */
+	uint64_t min, max;
+	uint32_t scale;
+	const struct value_choice *choices; /* ends with a NULL text */
+	size_t offset, width; /* in struct config, or in the struct of a titled section */
+	size_t list_max;      /* 0: not a list; else offset is the array's, offset_n its count's */
+	size_t offset_n;
+};
+
+extern const struct config_key config_keys[];
+extern const size_t config_keys_n;
+
+/* The key's row; NULL if there is none. */
+const struct config_key *config_key_find(const char *section, const char *name);
+
+struct value {
+	uint64_t number;
+	bool none;
+	char text[CONFIG_PATH_MAX + 1];
+};
+
+/*
+ * Reads one value. `folder` is what relative paths start from ("" or ending in '/'). On failure
+ * -1 and err->text = "KEY: what is wrong".
+ */
+MUST_USE int value_read(const struct config_key *key, const char *folder, const char *text,
+	struct value *out, struct err *err);
+
+/* Where the file names which path, in the order of the file. */
+struct config_place {
+	char *path; /* as in the settings: made relative to the folder */
+	int line;
+};
+
+struct config_places {
+	char *file;
+	size_t n;
+	struct config_place list[CONFIG_PLACES_MAX];
+};
+
+/* A file's text while it is parsed. */
+struct config_source {
+	const char *path;
+	const char *folder; /* of path: "" or ending in '/' */
+	int lines;          /* number of the last line */
+	struct config_places *places;
+};
+
+/* NULL when memory is short. */
+MUST_USE struct config_places *config_places_open(const char *file);
+void config_places_close(struct config_places *places); /* NULL is fine */
+
+/* Keeps a copy of path. One that finds no room or no memory is not kept: only its line is lost. */
+void config_places_add(struct config_places *places, const char *path, int line);
+
+/* config_place's work: false when the text names none of the paths. */
+bool config_places_apply(const struct config_places *places, struct err *err);
+
+/*
+ * Puts what libconfuse parsed into structs, defaults included, and checks what single values
+ * cannot show: missing keys, bounded counts, listeners that collide, certificates that lack.
+ * On success source->places belong to *out.
+ */
+MUST_USE int config_fill(struct config **out, struct cfg_t *root,
+	const struct config_source *source, struct err *err);
+
+/* Copies text for a message: cut at CONFIG_SHOWN_MAX, odd octets as '?'. Returns out. */
+const char *value_shown(const char *text, char out[CONFIG_SHOWN_MAX + 4]);
+
+#endif

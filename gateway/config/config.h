@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config.h -- reads postern.conf(5) into the structs of settings.h.
+ *
+ * Every key is checked here: unknown keys, wrong types, values out of range, numbers that do not
+ * fit, names that cannot be host names. Files that the configuration names (certificates, keys,
+ * recipients) are read by the rooms that own them.
+ */
+#ifndef POSTERN_CONFIG_CONFIG_H
+#define POSTERN_CONFIG_CONFIG_H
+
+#include "config/settings.h"
+
+/*
+ * Parses `path`. On success *out is owned by the caller (config_close). On failure returns -1 with
+ * err->text = "FILE:LINE: what is wrong and what to write instead".
+ */
+MUST_USE int config_open(struct config **out, const char *path, struct err *err);
+void config_close(struct config *config);
+
+/*
+ * For errors that other rooms found in a file or folder which the configuration names: where the
+ * text holds its path, "FILE:LINE: " of the key that names it is put in front. Other texts stay.
+ */
+void config_place(const struct config *config, struct err *err);
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * keys.c -- every key of postern.conf(5), once: kind, default, range, and where its value goes.
+ *
+ * Whoever adds a setting adds its member to settings.h, its row here and its entry to the manual
+ * page. Defaults are written as a file would write them and are read by the same code.
+ *
+ * Bounds are what the rooms can bear (32-bit milliseconds, counters) or what still makes sense;
+ * they are wide at the small end so that tests can reach a limit quickly.
+ */
+#include "config/config-private.h"
+
+#define FIELD(type, member)                                                                        \
+	.offset = offsetof(type, member), .width = sizeof(((type *)NULL)->member)
+#define IN_CONFIG(member)      FIELD(struct config, member)
+#define IN_LISTENER(member)    FIELD(struct listener_settings, member)
+#define IN_CERTIFICATE(member) FIELD(struct certificate_settings, member)
+
+#define NUMBER(section_, name_, fallback_, min_, max_, ...)                                        \
+	{                                                                                          \
+		.section = section_, .name = name_, .kind = VALUE_NUMBER, .fallback = fallback_,   \
+		.min = min_, .max = max_, .scale = 1, __VA_ARGS__                                  \
+	}
+#define SECONDS(section_, name_, fallback_, min_, max_, ...)                                       \
+	{                                                                                          \
+		.section = section_, .name = name_, .kind = VALUE_NUMBER, .fallback = fallback_,   \
+		.min = min_, .max = max_, .scale = 1000, __VA_ARGS__                               \
+	}
+#define CHOICE(section_, name_, fallback_, choices_, ...)                                          \
+	{                                                                                          \
+		.section = section_, .name = name_, .kind = VALUE_CHOICE, .fallback = fallback_,   \
+		.choices = choices_, __VA_ARGS__                                                   \
+	}
+#define TEXT(section_, name_, kind_, ...)                                                          \
+	{                                                                                          \
+		.section = section_, .name = name_, .kind = kind_, __VA_ARGS__                     \
+	}
+
+#define DAY_SECONDS  86400
+#define WEEK_SECONDS (7 * DAY_SECONDS) /* a ticket's longest life (RFC 8446 4.6.1) */
+#define GIB          (1ull << 30)
+
+static const struct value_choice listener_tls_choices[] = {
+	{"starttls", LISTENER_TLS_STARTTLS},
+	{"implicit", LISTENER_TLS_IMPLICIT},
+	{"none", LISTENER_TLS_NONE},
+	{NULL, 0},
+};
+static const struct value_choice ktls_choices[] = {
+	{"auto", KTLS_MODE_AUTO},
+	{"always", KTLS_MODE_ALWAYS},
+	{"off", KTLS_MODE_OFF},
+	{NULL, 0},
+};
+static const struct value_choice version_choices[] = {
+	{"TLSv1.2", 0x0303},
+	{"TLSv1.3", 0x0304},
+	{NULL, 0},
+};
+static const struct value_choice client_certificate_choices[] = {
+	{"none", 0}, {"request", 1}, {NULL, 0}};
+static const struct value_choice bare_newline_choices[] = {
+	{"reject", 0}, {"normalize", 1}, {NULL, 0}};
+static const struct value_choice early_talker_choices[] = {{"count", 0}, {"reject", 1}, {NULL, 0}};
+static const struct value_choice undeclared_8bit_choices[] = {
+	{"reject", 0}, {"accept", 1}, {NULL, 0}};
+static const struct value_choice durability_choices[] = {{"none", 0}, {"full", 1}, {NULL, 0}};
+static const struct value_choice log_choices[] = {{"stderr", 0}, {"syslog", 1}, {NULL, 0}};
+
+const struct config_key config_keys[] = {
+	TEXT("", "hostname", VALUE_HOST, .example = "\"mx.example.org\"", IN_CONFIG(smtp.hostname)),
+	TEXT("", "user", VALUE_ACCOUNT, .empty_is_none = true, IN_CONFIG(main.user)),
+	TEXT("", "group", VALUE_ACCOUNT, .empty_is_none = true, IN_CONFIG(main.group)),
+	NUMBER("", "workers", "0", 0, SETTINGS_WORKERS_MAX, IN_CONFIG(main.workers)),
+	TEXT("", "control_socket", VALUE_SOCKET, .fallback = "postern.sock",
+		IN_CONFIG(main.control_socket)),
+	SECONDS("", "drain_seconds", "30", 0, 3600, IN_CONFIG(main.drain_ms)),
+	TEXT("", "seccomp", VALUE_BOOL, .fallback = "true", IN_CONFIG(main.seccomp)),
+
+	TEXT("listener", "address", VALUE_ADDRESS, .example = "\"127.0.0.1\"",
+		IN_LISTENER(address)),
+	NUMBER("listener", "port", NULL, 1, 65535, .example = "25", IN_LISTENER(port)),
+	CHOICE("listener", "tls", "starttls", listener_tls_choices, IN_LISTENER(tls)),
+
+	TEXT("certificate", "chain", VALUE_PATH, .example = "\"cert.pem\"", IN_CERTIFICATE(chain)),
+	TEXT("certificate", "key", VALUE_PATH, .example = "\"key.pem\"", IN_CERTIFICATE(key)),
+	TEXT("certificate", "names", VALUE_SNI_NAME, .list_max = SETTINGS_NAMES_MAX,
+		.offset_n = offsetof(struct certificate_settings, names_n), IN_CERTIFICATE(names)),
+
+	CHOICE("tls", "ktls", "auto", ktls_choices, IN_CONFIG(tls.ktls)),
+	CHOICE("tls", "version_min", "TLSv1.2", version_choices, IN_CONFIG(tls.version_min)),
+	TEXT("tls", "ticket_keys", VALUE_PATH, .fallback = "tickets.key", .empty_is_none = true,
+		IN_CONFIG(tls.ticket_keys)),
+	NUMBER("tls", "ticket_rotate_seconds", "86400", 1, WEEK_SECONDS,
+		IN_CONFIG(tls.ticket_rotate_seconds)),
+	CHOICE("tls", "client_certificate", "none", client_certificate_choices,
+		IN_CONFIG(tls.client_certificate_request)),
+	SECONDS("tls", "handshake_seconds", "30", 1, 600, IN_CONFIG(tls.handshake_ms_max)),
+
+	NUMBER("smtp", "message_bytes_max", "52428800", 1, 64 * GIB,
+		IN_CONFIG(smtp.message_bytes_max)),
+	NUMBER("smtp", "recipients_max", "100", 1, 10000, IN_CONFIG(smtp.recipients_max)),
+	NUMBER("smtp", "errors_max", "20", 1, 10000, IN_CONFIG(smtp.errors_max)),
+	CHOICE("smtp", "bare_newline", "reject", bare_newline_choices,
+		IN_CONFIG(smtp.bare_newline_normalize)),
+	CHOICE("smtp", "early_talker", "count", early_talker_choices,
+		IN_CONFIG(session.early_talker_reject)),
+	NUMBER("smtp", "banner_delay_ms", "0", 0, 60000, IN_CONFIG(session.banner_delay_ms)),
+	CHOICE("smtp", "undeclared_8bit", "reject", undeclared_8bit_choices,
+		IN_CONFIG(smtp.undeclared_8bit_accept)),
+	NUMBER("smtp", "hops_max", "50", 1, 1000, IN_CONFIG(smtp.hops_max)),
+	SECONDS("smtp", "command_seconds", "300", 1, DAY_SECONDS,
+		IN_CONFIG(session.command_ms_max)),
+	SECONDS("smtp", "data_seconds", "180", 1, DAY_SECONDS, IN_CONFIG(session.data_ms_max)),
+	SECONDS("smtp", "session_seconds", "3600", 1, WEEK_SECONDS,
+		IN_CONFIG(session.session_ms_max)),
+	NUMBER("smtp", "rate_bytes_min", "100", 0, GIB, IN_CONFIG(session.rate_bytes_min)),
+	SECONDS("smtp", "rate_window_seconds", "60", 1, 3600, IN_CONFIG(session.rate_window_ms)),
+	NUMBER("smtp", "messages_max", "1000", 1, 1000000, IN_CONFIG(smtp.messages_max)),
+
+	TEXT("policy", "relay_domains", VALUE_DOMAIN, .example = "{ \"example.org\" }",
+		.list_max = SETTINGS_DOMAINS_MAX,
+		.offset_n = offsetof(struct config, policy.relay_domains_n),
+		IN_CONFIG(policy.relay_domains)),
+	TEXT("policy", "recipients", VALUE_PATH, .empty_is_none = true,
+		IN_CONFIG(policy.recipients)),
+	NUMBER("policy", "sessions_max", "10000", 1, 1000000, IN_CONFIG(policy.sessions_max)),
+	NUMBER("policy", "sessions_per_address_max", "100", 1, 1000000,
+		IN_CONFIG(policy.sessions_per_address_max)),
+
+	TEXT("delivery", "maildir", VALUE_PATH, .fallback = "mail", IN_CONFIG(spool.maildir)),
+	CHOICE("delivery", "durability", "full", durability_choices, IN_CONFIG(spool.durable)),
+	NUMBER("delivery", "memory_bytes_max", "67108864", 65536, 1024 * GIB,
+		IN_CONFIG(spool.memory_bytes_max)),
+
+	CHOICE("log", "to", "stderr", log_choices, IN_CONFIG(log.syslog)),
+};
+const size_t config_keys_n = COUNT_OF(config_keys);
+
+const struct config_key *config_key_find(const char *section, const char *name)
+{
+	for (size_t i = 0; i < config_keys_n; i++) {
+		if (strcmp(config_keys[i].section, section) == 0 &&
+			strcmp(config_keys[i].name, name) == 0)
+			return &config_keys[i];
+	}
+	return NULL;
+}

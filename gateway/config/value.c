@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * value.c -- reads one value of the configuration by what its key's row says.
+ *
+ * Non-goals: opening what a path names, asking for what a name resolves to. A value that passes
+ * here is well-formed; the room that owns the thing says whether it works.
+ */
+#include "config/config-private.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+#include "config/name.h"
+
+#define EXPECTED_MAX 160
+#define ACCOUNT_MAX  32 /* useradd(8)'s limit */
+
+const char *value_shown(const char *text, char out[CONFIG_SHOWN_MAX + 4])
+{
+	size_t n = strlen(text), shown = min_size(n, CONFIG_SHOWN_MAX);
+
+	for (size_t i = 0; i < shown; i++)
+		out[i] = (char)(text[i] < ' ' || text[i] > '~' ? '?' : text[i]);
+	memcpy(out + shown, n > shown ? "..." : "", n > shown ? 4 : 1);
+	return out;
+}
+
+static bool read_number(const struct config_key *key, const char *text, struct value *out)
+{
+	uint64_t number = 0;
+
+	if (*text == '\0')
+		return false;
+	for (; *text; text++) {
+		uint64_t digit = (uint64_t)(uint8_t)*text - '0';
+
+		if (*text < '0' || *text > '9' || number > (UINT64_MAX - digit) / 10)
+			return false;
+		number = number * 10 + digit;
+	}
+	out->number = number * key->scale;
+	return number >= key->min && number <= key->max;
+}
+
+static bool read_choice(const struct value_choice *choices, const char *text, struct value *out)
+{
+	for (; choices->text; choices++) {
+		if (strcmp(choices->text, text) == 0) {
+			out->number = choices->number;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool read_bool(const char *text, struct value *out)
+{
+	static const struct value_choice choices[] = {
+		{"true", 1}, {"yes", 1}, {"on", 1}, {"false", 0}, {"no", 0}, {"off", 0}, {NULL, 0}};
+
+	return read_choice(choices, text, out);
+}
+
+static bool copy(const char *text, struct value *out)
+{
+	size_t n = strlen(text);
+
+	if (n >= sizeof(out->text))
+		return false;
+	memcpy(out->text, text, n + 1);
+	return true;
+}
+
+static bool read_name(enum value_kind kind, const char *text, struct value *out)
+{
+	struct span name = span_str(text);
+
+	if (kind == VALUE_SNI_NAME && strncmp(text, "*.", 2) == 0)
+		span_take(&name, 2);
+	if (kind == VALUE_DOMAIN ? !name_domain_valid(name) : !name_host_valid(name))
+		return false;
+	if (!copy(text, out))
+		return false;
+	name_lower(out->text, strlen(out->text));
+	return true;
+}
+
+static bool read_address(const char *text, struct value *out)
+{
+	uint8_t octets[sizeof(struct in6_addr)];
+
+	return (inet_pton(AF_INET, text, octets) == 1 || inet_pton(AF_INET6, text, octets) == 1) &&
+	       copy(text, out);
+}
+
+static bool read_account(const char *text, struct value *out)
+{
+	size_t n = strlen(text);
+
+	if (n == 0 || n > ACCOUNT_MAX || text[0] == '-')
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		char c = text[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+			!strchr("_-.", c))
+			return false;
+	}
+	return copy(text, out);
+}
+
+static bool read_path(const char *folder, const char *text, size_t max, struct value *out)
+{
+	int n;
+
+	if (*text == '\0' || !name_text_valid(span_str(text)))
+		return false;
+	n = snprintf(out->text, sizeof(out->text), "%s%s", *text == '/' ? "" : folder, text);
+	return n > 0 && (size_t)n <= max;
+}
+
+static bool read_kind(
+	const struct config_key *key, const char *folder, const char *text, struct value *out)
+{
+	switch (key->kind) {
+	case VALUE_NUMBER:
+		return read_number(key, text, out);
+	case VALUE_BOOL:
+		return read_bool(text, out);
+	case VALUE_CHOICE:
+		return read_choice(key->choices, text, out);
+	case VALUE_HOST:
+	case VALUE_SNI_NAME:
+	case VALUE_DOMAIN:
+		return read_name(key->kind, text, out);
+	case VALUE_ADDRESS:
+		return read_address(text, out);
+	case VALUE_ACCOUNT:
+		return read_account(text, out);
+	case VALUE_PATH:
+		return read_path(folder, text, CONFIG_PATH_MAX, out);
+	case VALUE_SOCKET:
+		return read_path(folder, text, CONFIG_SOCKET_MAX, out);
+	}
+	ASSERT(!"a kind without a reader");
+	return false;
+}
+
+/* What would have been right, to follow "is not". */
+static void expected(const struct config_key *key, char out[EXPECTED_MAX])
+{
+	static const char *const texts[] = {
+		[VALUE_BOOL] = "true or false",
+		[VALUE_HOST] = "a host name such as mx.example.org",
+		[VALUE_SNI_NAME] = "a host name such as mx.example.org or *.example.org",
+		[VALUE_DOMAIN] = "a mail domain such as example.org",
+		[VALUE_ADDRESS] = "a numeric IPv4 or IPv6 address such as 192.0.2.1",
+		[VALUE_ACCOUNT] = "the name of an account",
+		[VALUE_PATH] = "a path of at most 4095 octets of text",
+		[VALUE_SOCKET] = "a path of at most 107 octets of text, its folder included",
+	};
+	size_t n;
+
+	if (key->kind == VALUE_NUMBER) {
+		snprintf(out, EXPECTED_MAX, "a whole number from %llu to %llu",
+			(unsigned long long)key->min, (unsigned long long)key->max);
+		return;
+	}
+	if (key->kind != VALUE_CHOICE) {
+		snprintf(out, EXPECTED_MAX, "%s", texts[key->kind]);
+		return;
+	}
+	n = (size_t)snprintf(out, EXPECTED_MAX, "one of");
+	for (const struct value_choice *choice = key->choices; choice->text; choice++)
+		n += (size_t)snprintf(out + n, EXPECTED_MAX - n, "%s %s",
+			choice == key->choices ? "" : ",", choice->text);
+	ASSERT(n < EXPECTED_MAX);
+}
+
+int value_read(const struct config_key *key, const char *folder, const char *text,
+	struct value *out, struct err *err)
+{
+	char shown[CONFIG_SHOWN_MAX + 4], right[EXPECTED_MAX];
+
+	out->none = key->empty_is_none && *text == '\0';
+	if (out->none || read_kind(key, folder, text, out))
+		return 0;
+	expected(key, right);
+	return err_set(err, "%s%s%s: \"%s\" is not %s", key->section, *key->section ? "." : "",
+		key->name, value_shown(text, shown), right);
+}

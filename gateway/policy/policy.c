@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * policy.c -- who is let in, whose mail we take.
+ *
+ * Job: own the three tables (relay domains, recipients, sessions) and say a verdict about a
+ * command. Sans-IO but for reading the recipients file at start and reload.
+ *
+ * Non-goals: syntax (smtp/ has checked it), counters and log lines (the coordinator's).
+ *
+ * Invariants: the domains never change after policy_open; the recipients change as a whole, under
+ * the write lock, after the new file was read without any lock. Writers are preferred, so that a
+ * steady stream of look-ups cannot hold a reload off.
+ */
+#include "policy/policy.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "config/name.h"
+#include "policy/counts-private.h"
+#include "policy/recipients-private.h"
+#include "policy/set-private.h"
+
+struct policy {
+	const struct policy_settings *settings;
+	char *domains_text;
+	struct set domains;
+	struct counts *counts;
+	pthread_rwlock_t lock;         /* of recipients */
+	struct recipients *recipients; /* NULL: any address at the domains */
+};
+
+static int open_domains(struct policy *policy)
+{
+	const struct policy_settings *settings = policy->settings;
+	size_t n = 0, at = 0;
+	int rc;
+
+	for (size_t i = 0; i < settings->relay_domains_n; i++)
+		n += strlen(settings->relay_domains[i]) + 1;
+	policy->domains_text = malloc(n + 1);
+	if (!policy->domains_text)
+		return -ENOMEM;
+	rc = set_open(&policy->domains, policy->domains_text, settings->relay_domains_n);
+	if (rc != 0)
+		return rc;
+	for (size_t i = 0; i < settings->relay_domains_n; i++) {
+		size_t octets = strlen(settings->relay_domains[i]);
+
+		memcpy(policy->domains_text + at, settings->relay_domains[i], octets + 1);
+		name_lower(policy->domains_text + at, octets);
+		set_add(&policy->domains, at, octets);
+		at += octets + 1;
+	}
+	return 0;
+}
+
+static int open_tables(struct policy *policy, struct err *err)
+{
+	const struct policy_settings *settings = policy->settings;
+	int rc = open_domains(policy);
+
+	if (rc == 0)
+		rc = counts_open(&policy->counts, settings->sessions_max,
+			settings->sessions_per_address_max);
+	if (rc != 0)
+		return err_set(err, "the policy's tables: %s", strerror(-rc));
+	if (!settings->recipients)
+		return 0;
+	return recipients_open(&policy->recipients, settings->recipients, err);
+}
+
+int policy_open(struct policy **out, const struct policy_settings *settings, struct err *err)
+{
+	struct policy *policy = calloc(1, sizeof(*policy));
+	pthread_rwlockattr_t attr;
+
+	if (!policy)
+		return err_set(err, "the policy's tables: %s", strerror(ENOMEM));
+	policy->settings = settings;
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&policy->lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+	if (open_tables(policy, err) != 0) {
+		policy_close(policy);
+		return -1;
+	}
+	*out = policy;
+	return 0;
+}
+
+void policy_close(struct policy *policy)
+{
+	if (!policy)
+		return;
+	recipients_close(policy->recipients);
+	if (policy->counts)
+		counts_close(policy->counts);
+	set_close(&policy->domains);
+	free(policy->domains_text);
+	pthread_rwlock_destroy(&policy->lock);
+	free(policy);
+}
+
+int policy_reload(struct policy *policy, struct err *err)
+{
+	struct recipients *recipients, *old;
+
+	if (!policy->settings->recipients)
+		return 0;
+	if (recipients_open(&recipients, policy->settings->recipients, err) != 0)
+		return -1;
+	pthread_rwlock_wrlock(&policy->lock);
+	old = policy->recipients;
+	policy->recipients = recipients;
+	pthread_rwlock_unlock(&policy->lock);
+	recipients_close(old);
+	return 0;
+}
+
+enum policy_door policy_enter(struct policy *policy, const struct sockaddr_storage *peer)
+{
+	return counts_enter(policy->counts, peer);
+}
+
+void policy_leave(struct policy *policy, const struct sockaddr_storage *peer)
+{
+	counts_leave(policy->counts, peer);
+}
+
+const struct smtp_verdict *policy_door_verdict(enum policy_door door)
+{
+	static const struct smtp_verdict verdicts[] = {
+		[POLICY_DOOR_FULL] = {SMTP_VERDICT_CLOSE, 421, "4.3.2",
+			"too many sessions here, try again later"},
+		[POLICY_DOOR_ADDRESS_FULL] = {SMTP_VERDICT_CLOSE, 421, "4.7.0",
+			"too many sessions from your address, try again later"},
+	};
+
+	ASSERT(door == POLICY_DOOR_FULL || door == POLICY_DOOR_ADDRESS_FULL);
+	return &verdicts[door];
+}
+
+struct smtp_verdict policy_mail(const struct policy *policy, const struct smtp_envelope *envelope)
+{
+	(void)policy; /* any reverse-path may write to us; filters stand behind the spool */
+	(void)envelope;
+	return (struct smtp_verdict){.kind = SMTP_VERDICT_ACCEPT};
+}
+
+static struct smtp_verdict refuse(const char *enhanced, const char *text)
+{
+	return (struct smtp_verdict){SMTP_VERDICT_REFUSE, 550, enhanced, text};
+}
+
+/* True for one of our domains; an address literal never is. */
+static bool is_ours(const struct policy *policy, struct span domain)
+{
+	char form[NAME_OCTETS_MAX];
+
+	if (domain.n == 0 || domain.n > sizeof(form) || memchr(domain.p, '\0', domain.n))
+		return false;
+	memcpy(form, domain.p, domain.n);
+	name_lower(form, domain.n);
+	return set_has(&policy->domains, span_of(form, domain.n));
+}
+
+static bool is_postmaster(struct span local)
+{
+	static const char name[] = "postmaster";
+	char form[RECIPIENTS_ADDRESS_MAX];
+	int n = recipients_local(form, local);
+
+	return n == (int)sizeof(name) - 1 && memcmp(form, name, sizeof(name) - 1) == 0;
+}
+
+static bool is_recipient(struct policy *policy, const struct smtp_address *address)
+{
+	bool found;
+
+	pthread_rwlock_rdlock(&policy->lock);
+	found = !policy->recipients ||
+		recipients_has(policy->recipients, address->local, address->domain);
+	pthread_rwlock_unlock(&policy->lock);
+	return found;
+}
+
+struct smtp_verdict policy_rcpt(struct policy *policy, const struct smtp_envelope *envelope,
+	const struct smtp_recipient *recipient)
+{
+	const struct smtp_verdict accept = {.kind = SMTP_VERDICT_ACCEPT};
+	const struct smtp_address *address = &recipient->address;
+	bool postmaster = is_postmaster(address->local);
+
+	(void)envelope;
+	if (address->domain.n == 0 && postmaster)
+		return accept;
+	if (!is_ours(policy, address->domain))
+		return refuse("5.7.1", "no mail for that domain is taken here");
+	if (postmaster || is_recipient(policy, address))
+		return accept;
+	return refuse("5.1.1", "no such recipient here");
+}

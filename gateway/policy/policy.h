@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * policy.h -- facts in, verdict out: who may connect, which domains are ours, which recipients
+ * exist.
+ *
+ * One object serves all workers. The recipient table is replaced whole at a reload while workers
+ * read (a reader holds a read lock for the length of one look-up; look-ups are hash probes). Counts
+ * of sessions, in all and per address, are exact over all workers.
+ */
+#ifndef POSTERN_POLICY_POLICY_H
+#define POSTERN_POLICY_POLICY_H
+
+#include <netinet/in.h>
+
+#include "config/settings.h"
+#include "smtp/envelope.h"
+
+#define POLICY_RECIPIENTS_FILE_MAX (1ull << 30) /* octets */
+
+struct policy;
+
+/* Reads the recipients file if one is named. -1 and err ("FILE:LINE: ...") on failure. */
+MUST_USE int policy_open(
+	struct policy **out, const struct policy_settings *settings, struct err *err);
+void policy_close(struct policy *policy);
+
+/*
+ * Reads the recipients file again; on failure the old table stays. The file: one address a line,
+ * "@domain" for any address at a domain, "#" comments, blank lines; letters of ASCII case-folded.
+ */
+MUST_USE int policy_reload(struct policy *policy, struct err *err);
+
+enum policy_door { POLICY_DOOR_OPEN, POLICY_DOOR_FULL, POLICY_DOOR_ADDRESS_FULL };
+
+/*
+ * A connection from `peer` (AF_INET or AF_INET6) comes and goes. Only after OPEN must it leave.
+ * IPv4-mapped IPv6 addresses count as IPv4, other IPv6 addresses by their /64.
+ */
+MUST_USE enum policy_door policy_enter(struct policy *policy, const struct sockaddr_storage *peer);
+void policy_leave(struct policy *policy, const struct sockaddr_storage *peer);
+
+/* The 421 that goes with a closed door. */
+const struct smtp_verdict *policy_door_verdict(enum policy_door door);
+
+/*
+ * MAIL and RCPT. Domains and local parts are compared without regard to ASCII case; quoted local
+ * parts by their content. <postmaster> and postmaster at any relay domain are always accepted
+ * (RFC 5321 4.5.1). Unknown domain: 550 5.7.1. Unknown recipient: 550 5.1.1.
+ */
+struct smtp_verdict policy_mail(const struct policy *policy, const struct smtp_envelope *envelope);
+struct smtp_verdict policy_rcpt(struct policy *policy, const struct smtp_envelope *envelope,
+	const struct smtp_recipient *recipient);
+
+#endif

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/* Unit tests of config/value.c and config/keys.c: single values, ranges, defaults. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "config/config-private.h"
+
+static const struct config_key *key_of(const char *dotted)
+{
+	char section[32] = "";
+	const char *dot = strchr(dotted, '.');
+
+	if (dot)
+		memcpy(section, dotted, (size_t)(dot - dotted));
+	return config_key_find(section, dot ? dot + 1 : dotted);
+}
+
+struct number_case {
+	const char *key;
+	const char *text;
+	uint64_t number;
+};
+
+Test(value, numbers)
+{
+	static const struct number_case cases[] = {
+		{"workers", "0", 0},
+		{"workers", "256", 256},
+		{"workers", "010", 10},
+		{"drain_seconds", "3600", 3600000},
+		{"smtp.session_seconds", "604800", 604800000},
+		{"smtp.message_bytes_max", "68719476736", 68719476736},
+		{"seccomp", "true", 1},
+		{"seccomp", "on", 1},
+		{"seccomp", "no", 0},
+		{"listener.tls", "implicit", LISTENER_TLS_IMPLICIT},
+		{"tls.ktls", "off", KTLS_MODE_OFF},
+		{"tls.version_min", "TLSv1.3", 0x0304},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		const struct config_key *key = key_of(cases[i].key);
+		struct value value;
+		struct err err = {""};
+
+		cr_assert_not_null(key, "%s", cases[i].key);
+		cr_expect_eq(value_read(key, "", cases[i].text, &value, &err), 0, "%s", err.text);
+		cr_expect_eq(value.number, cases[i].number, "%s = %s", cases[i].key, cases[i].text);
+	}
+}
+
+struct text_case {
+	const char *key;
+	const char *text;
+	const char *out; /* NULL: none */
+};
+
+Test(value, texts)
+{
+	static const struct text_case cases[] = {
+		{"hostname", "MX.Example.ORG", "mx.example.org"},
+		{"hostname", "localhost", "localhost"},
+		{"user", "postern", "postern"},
+		{"user", "", NULL},
+		{"group", "_mail.x-1", "_mail.x-1"},
+		{"listener.address", "127.0.0.1", "127.0.0.1"},
+		{"listener.address", "::", "::"},
+		{"listener.address", "2001:db8::1", "2001:db8::1"},
+		{"certificate.names", "*.Example.org", "*.example.org"},
+		{"certificate.names", "MX.example.org", "mx.example.org"},
+		{"certificate.chain", "cert.pem", "etc/cert.pem"},
+		{"certificate.chain", "/a b/\xc3\xa4.pem", "/a b/\xc3\xa4.pem"},
+		{"tls.ticket_keys", "", NULL},
+		{"policy.recipients", "", NULL},
+		{"policy.relay_domains", "Ex\xc3\xa4mple.ORG", "ex\xc3\xa4mple.org"},
+		{"control_socket", "postern.sock", "etc/postern.sock"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct value value;
+		struct err err = {""};
+		int rc = value_read(key_of(cases[i].key), "etc/", cases[i].text, &value, &err);
+
+		cr_expect_eq(rc, 0, "%s", err.text);
+		cr_expect_eq(value.none, cases[i].out == NULL, "%s", cases[i].text);
+		if (cases[i].out)
+			cr_expect_str_eq(value.text, cases[i].out);
+	}
+}
+
+struct wrong_case {
+	const char *key;
+	const char *text;
+	const char *message;
+};
+
+#define X10  "0123456789"
+#define X100 X10 X10 X10 X10 X10 X10 X10 X10 X10 X10
+
+Test(value, wrong)
+{
+	static const struct wrong_case cases[] = {
+		{"workers", "", "workers: \"\" is not a whole number from 0 to 256"},
+		{"workers", "257", "workers: \"257\" is not a whole number from 0 to 256"},
+		{"workers", "-1", "workers: \"-1\" is not a whole number from 0 to 256"},
+		{"workers", "0x10", "workers: \"0x10\" is not a whole number from 0 to 256"},
+		{"workers", "1.5", "workers: \"1.5\" is not a whole number from 0 to 256"},
+		{"workers", " 1", "workers: \" 1\" is not a whole number from 0 to 256"},
+		{"listener.port", "0",
+			"listener.port: \"0\" is not a whole number from 1 to 65535"},
+		{"listener.port", "65536",
+			"listener.port: \"65536\" is not a whole number from 1 to 65535"},
+		/* 2^64 + 25 and 2^64: neither wraps */
+		{"listener.port", "18446744073709551641",
+			"listener.port: \"18446744073709551641\" is not a whole number from 1 to "
+			"65535"},
+		{"workers", "18446744073709551616",
+			"workers: \"18446744073709551616\" is not a whole number from 0 to 256"},
+		{"smtp.message_bytes_max", "50M",
+			"smtp.message_bytes_max: \"50M\" is not a whole number from 1 to "
+			"68719476736"},
+		{"seccomp", "maybe", "seccomp: \"maybe\" is not true or false"},
+		{"seccomp", "1", "seccomp: \"1\" is not true or false"},
+		{"listener.tls", "STARTTLS",
+			"listener.tls: \"STARTTLS\" is not one of starttls, implicit, none"},
+		{"tls.ktls", "", "tls.ktls: \"\" is not one of auto, always, off"},
+		{"tls.version_min", "TLSv1.1",
+			"tls.version_min: \"TLSv1.1\" is not one of TLSv1.2, TLSv1.3"},
+		{"hostname", "mx_1.example.org",
+			"hostname: \"mx_1.example.org\" is not a host name such as mx.example.org"},
+		{"hostname", "127.0.0.1",
+			"hostname: \"127.0.0.1\" is not a host name such as mx.example.org"},
+		{"hostname", "a\r\nX: b",
+			"hostname: \"a??X: b\" is not a host name such as mx.example.org"},
+		{"user", "-x", "user: \"-x\" is not the name of an account"},
+		{"user", "a:b", "user: \"a:b\" is not the name of an account"},
+		{"listener.address", "localhost",
+			"listener.address: \"localhost\" is not a numeric IPv4 or IPv6 address such "
+			"as 192.0.2.1"},
+		{"listener.address", "[::1]",
+			"listener.address: \"[::1]\" is not a numeric IPv4 or IPv6 address such as "
+			"192.0.2.1"},
+		{"listener.address", "1.2.3",
+			"listener.address: \"1.2.3\" is not a numeric IPv4 or IPv6 address such as "
+			"192.0.2.1"},
+		{"certificate.names", "*.*.org",
+			"certificate.names: \"*.*.org\" is not a host name such as mx.example.org or "
+			"*.example.org"},
+		{"certificate.names", "*",
+			"certificate.names: \"*\" is not a host name such as mx.example.org or "
+			"*.example.org"},
+		{"certificate.chain", "",
+			"certificate.chain: \"\" is not a path of at most 4095 octets of text"},
+		{"certificate.chain", "a\nb",
+			"certificate.chain: \"a?b\" is not a path of at most 4095 octets of text"},
+		{"certificate.chain", "\xff",
+			"certificate.chain: \"?\" is not a path of at most 4095 octets of text"},
+		{"policy.relay_domains", "a@example.org",
+			"policy.relay_domains: \"a@example.org\" is not a mail domain such as "
+			"example.org"},
+		{"control_socket", X100 "/12",
+			"control_socket: \"" X10 X10 X10 X10 X10 X10
+			"...\" is not a path of at most "
+			"107 octets of text, its folder included"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct value value;
+		struct err err = {""};
+		const struct config_key *key = key_of(cases[i].key);
+
+		cr_assert_not_null(key, "%s", cases[i].key);
+		cr_expect_eq(value_read(key, "folder/", cases[i].text, &value, &err), -1, "%s = %s",
+			cases[i].key, cases[i].text);
+		cr_expect_str_eq(err.text, cases[i].message);
+	}
+}
+
+/* A socket's path may have 107 octets with its folder, and an absolute one needs no folder. */
+Test(value, socket_path_limit)
+{
+	const struct config_key *key = key_of("control_socket");
+	struct value value;
+	struct err err;
+
+	cr_expect_eq(value_read(key, "1234567", X100, &value, &err), 0);
+	cr_expect_eq(value_read(key, "12345678", X100, &value, &err), -1);
+	cr_expect_eq(value_read(key, "12345678", "/" X100, &value, &err), 0);
+}
+
+Test(value, path_limit)
+{
+	const struct config_key *key = key_of("delivery.maildir");
+	char text[CONFIG_PATH_MAX + 2];
+	struct value value;
+	struct err err;
+
+	memset(text, 'a', sizeof(text));
+	text[CONFIG_PATH_MAX] = '\0';
+	cr_expect_eq(value_read(key, "", text, &value, &err), 0);
+	cr_expect_eq(value_read(key, "b", text, &value, &err), -1);
+	text[CONFIG_PATH_MAX] = 'a';
+	text[CONFIG_PATH_MAX + 1] = '\0';
+	cr_expect_eq(value_read(key, "", text, &value, &err), -1);
+}
+
+/* The table: defaults are good values, a key stands once, limits let their own ends in. */
+Test(value, table)
+{
+	for (size_t i = 0; i < config_keys_n; i++) {
+		const struct config_key *key = &config_keys[i];
+		struct value value;
+		struct err err = {""};
+		char text[32];
+
+		cr_expect_eq(config_key_find(key->section, key->name), key, "%s twice", key->name);
+		cr_expect_not(key->fallback && key->example, "%s", key->name);
+		if (key->fallback)
+			cr_expect_eq(value_read(key, "", key->fallback, &value, &err), 0, "%s",
+				err.text);
+		if (key->kind != VALUE_NUMBER)
+			continue;
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)key->min);
+		cr_expect_eq(value_read(key, "", text, &value, &err), 0, "%s", err.text);
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)key->max);
+		cr_expect_eq(value_read(key, "", text, &value, &err), 0, "%s", err.text);
+		cr_expect_eq(value.number, key->max * key->scale);
+		cr_expect(key->width == 8 || value.number >> (8 * key->width) == 0,
+			"%s does not fit its member", key->name);
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)key->max + 1);
+		cr_expect_eq(value_read(key, "", text, &value, &err), -1, "%s", key->name);
+	}
+}
