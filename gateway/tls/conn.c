@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * conn.c -- one connection: OpenSSL between a span that comes in and a buf that goes out.
+ *
+ * No socket and no buffer of ours: the BIO of hooks.c reads from the span of the call in progress
+ * and appends to its buf. How much the caller may read is boundary.c's word.
+ *
+ * Invariants: after DONE OpenSSL holds no octet of a later record; a peer that breaks this (data
+ * behind Finished in one record) fails the handshake. After a failure no secret is left, and
+ * nothing more is written.
+ */
+#include "tls/tls-private.h"
+
+#include <stdlib.h>
+
+#include <openssl/err.h>
+
+#include "base/counter.h"
+
+#define RECORD_OVERHEAD 32 /* header 5, nonce 8 or type 1, tag 16 */
+#define KEYUPDATE_ROOM  64 /* a KeyUpdate that OpenSSL may put before data */
+
+/* ---- open and close ---- */
+
+static unsigned directions_possible(
+	const struct tls_context *context, const struct tls_kernel *kernel, enum ktls_mode mode)
+{
+	unsigned may = 0;
+
+	if (kernel == NULL || mode == KTLS_MODE_OFF ||
+		atomic_load_explicit(&context->ktls_absent, memory_order_relaxed))
+		return 0;
+	if (kernel->tx)
+		may |= TLS_KTLS_TX;
+	if (kernel->rx && (mode == KTLS_MODE_ALWAYS || !kernel->rx_spins_on_partial))
+		may |= TLS_KTLS_RX;
+	return may;
+}
+
+static SSL *open_ssl(struct tls_conn *conn)
+{
+	SSL *ssl = SSL_new(conn->context->sets[0]);
+	BIO *bio = BIO_new(conn->context->bio);
+
+	if (ssl == NULL || bio == NULL || SSL_set_app_data(ssl, conn) != 1) {
+		SSL_free(ssl);
+		BIO_free(bio);
+		return NULL;
+	}
+	BIO_set_data(bio, conn);
+	SSL_set_bio(ssl, bio, bio);
+	SSL_set_msg_callback(ssl, tls_conn_message);
+	SSL_set_msg_callback_arg(ssl, conn);
+	SSL_set_accept_state(ssl);
+	return ssl;
+}
+
+struct tls_conn *tls_conn_open(
+	struct tls_context *context, const struct tls_kernel *kernel, enum ktls_mode mode)
+{
+	struct tls_conn *conn = calloc(1, sizeof(*conn));
+
+	if (conn == NULL)
+		return NULL;
+	conn->context = tls_context_hold(context);
+	conn->may = directions_possible(context, kernel, mode);
+	conn->rekey = kernel != NULL && kernel->rekey;
+	conn->no_pad = kernel != NULL && kernel->no_pad;
+	conn->info.version = "-";
+	conn->info.cipher = "-";
+	conn->info.group = "-";
+	conn->ssl = open_ssl(conn);
+	ERR_clear_error();
+	if (conn->ssl != NULL)
+		return conn;
+	tls_conn_close(conn);
+	return NULL;
+}
+
+void tls_conn_close(struct tls_conn *conn)
+{
+	if (conn == NULL)
+		return;
+	if (conn->ssl != NULL)
+		SSL_set_quiet_shutdown(conn->ssl, 1);
+	SSL_free(conn->ssl);
+	tls_context_release(conn->context);
+	wipe(conn, sizeof(*conn));
+	free(conn);
+	ERR_clear_error();
+}
+
+void tls_conn_give_up(struct tls_conn *conn, unsigned directions)
+{
+	conn->may &= ~directions;
+	if ((directions & TLS_KTLS_TX) != 0) {
+		wipe(conn->half[TLS_DIRECTION_TX].secret, TLS_SECRET_MAX);
+		conn->half[TLS_DIRECTION_TX].secret_known = false;
+	}
+	if ((directions & TLS_KTLS_RX) != 0) {
+		wipe(conn->half[TLS_DIRECTION_RX].secret, TLS_SECRET_MAX);
+		conn->half[TLS_DIRECTION_RX].secret_known = false;
+	}
+}
+
+/* ---- input ---- */
+
+/* After the handshake only RX in the kernel cares for boundaries, and only until it is planted.
+ * During it they are always minded: nothing ever lies behind Finished for the caller to keep. */
+static bool minds_boundaries(const struct tls_conn *conn)
+{
+	if (!conn->done)
+		return conn->flight.exact;
+	return (conn->may & ~conn->planted & TLS_KTLS_RX) != 0;
+}
+
+size_t tls_conn_want(const struct tls_conn *conn)
+{
+	if (!minds_boundaries(conn))
+		return TLS_WANT_ANY;
+	return tls_framing_want(&conn->half[TLS_DIRECTION_RX].framing, &conn->flight);
+}
+
+static void call_begin(struct tls_conn *conn, struct span *in, struct buf *out)
+{
+	ASSERT(conn->ssl != NULL && conn->in == NULL);
+	conn->in = in;
+	conn->out = out;
+	ERR_clear_error();
+}
+
+static void call_end(struct tls_conn *conn)
+{
+	conn->in = NULL;
+	conn->out = NULL;
+	ERR_clear_error();
+}
+
+static enum tls_step fail(struct tls_conn *conn)
+{
+	conn->failed = true;
+	tls_failure_fill(conn);
+	tls_conn_give_up(conn, TLS_KTLS_TX | TLS_KTLS_RX);
+	return TLS_STEP_FAIL;
+}
+
+static enum tls_step handshake_done(struct tls_conn *conn)
+{
+	const SSL_CIPHER *cipher = SSL_get_current_cipher(conn->ssl);
+
+	conn->suite = tls_suite_find(SSL_CIPHER_get_protocol_id(cipher));
+	/* Neither in the record of Finished nor behind it: boundary.c has seen to the latter. */
+	if (conn->suite == NULL || SSL_has_pending(conn->ssl) || conn->in->n > 0) {
+		conn->failure_text = "data behind Finished";
+		return fail(conn);
+	}
+	conn->done = true;
+	conn->flight.finished_n = 0;
+	tls_info_fill(conn);
+	return TLS_STEP_DONE;
+}
+
+static enum tls_step handshake_step(struct tls_conn *conn)
+{
+	const SSL_CIPHER *cipher;
+	const struct tls_suite *suite;
+	int result;
+
+	/* OpenSSL would take an SSLv2 hello, whose framing is another. */
+	if (conn->handshake_in == 0 && (conn->in->p[0] & 0x80) != 0) {
+		conn->failure_text = "not a TLS record";
+		return fail(conn);
+	}
+	result = SSL_do_handshake(conn->ssl);
+	if (result == 1)
+		return handshake_done(conn);
+	if (SSL_get_error(conn->ssl, result) != SSL_ERROR_WANT_READ)
+		return fail(conn);
+	ASSERT(conn->in->n == 0);
+	cipher = SSL_get_pending_cipher(conn->ssl);
+	suite = cipher != NULL ? tls_suite_find(SSL_CIPHER_get_protocol_id(cipher)) : NULL;
+	if (conn->flight.exact && conn->flight.finished_n == 0 && suite != NULL)
+		tls_flight_expect(&conn->flight, suite, SSL_session_reused(conn->ssl));
+	return TLS_STEP_MORE;
+}
+
+enum tls_step tls_conn_handshake(struct tls_conn *conn, struct span *in, struct buf *out)
+{
+	enum tls_step step;
+	struct span given = *in;
+
+	bool exact = conn->flight.exact;
+
+	ASSERT(!conn->done && !conn->failed && in->n <= tls_conn_want(conn));
+	if (in->n == 0)
+		return TLS_STEP_MORE;
+	call_begin(conn, in, out);
+	step = handshake_step(conn);
+	given.n -= in->n;
+	conn->handshake_in += (uint32_t)given.n;
+	/* Records up to the one that made us speak are not of the client's last flight. */
+	tls_framing_feed(
+		&conn->half[TLS_DIRECTION_RX].framing, exact ? &conn->flight : NULL, given);
+	if (step == TLS_STEP_MORE && conn->handshake_in > TLS_HANDSHAKE_IN_MAX) {
+		conn->failure_text = "handshake too long";
+		step = fail(conn);
+	}
+	call_end(conn);
+	return step;
+}
+
+enum tls_failure tls_conn_failure(const struct tls_conn *conn)
+{
+	return conn->failure;
+}
+
+const char *tls_conn_failure_text(const struct tls_conn *conn)
+{
+	return conn->failure_text != NULL ? conn->failure_text : "";
+}
+
+const struct tls_info *tls_conn_info(const struct tls_conn *conn)
+{
+	return &conn->info;
+}
+
+/* ---- user-space record layer ---- */
+
+/* Under TX in the kernel a KeyUpdate that asks for a reply cannot be answered from here. */
+static bool key_update_unanswerable(const struct tls_conn *conn)
+{
+	return (conn->planted & TLS_KTLS_TX) != 0 &&
+	       SSL_get_key_update_type(conn->ssl) != SSL_KEY_UPDATE_NONE;
+}
+
+static enum tls_io read_result(struct tls_conn *conn, int result)
+{
+	int error = SSL_get_error(conn->ssl, result);
+
+	if (conn->keyupdates > TLS_KEYUPDATES_MAX)
+		return TLS_IO_FAIL;
+	if (key_update_unanswerable(conn)) {
+		count(COUNTER_TLS_KEYUPDATE_REFUSED);
+		return TLS_IO_FAIL;
+	}
+	if (result == 1)
+		return TLS_IO_OK;
+	if (error == SSL_ERROR_WANT_READ)
+		return TLS_IO_MORE;
+	return error == SSL_ERROR_ZERO_RETURN ? TLS_IO_EOF : TLS_IO_FAIL;
+}
+
+enum tls_io tls_conn_read(struct tls_conn *conn, struct span *in, uint8_t *plain, size_t cap,
+	size_t *n, struct buf *out)
+{
+	struct span given = *in;
+	uint16_t keyupdates = conn->keyupdates;
+	enum tls_io io;
+
+	ASSERT(conn->done && (conn->planted & TLS_KTLS_RX) == 0 && cap > 0);
+	*n = 0;
+	if (conn->failed)
+		return TLS_IO_FAIL;
+	call_begin(conn, in, out);
+	io = read_result(conn, SSL_read_ex(conn->ssl, plain, cap, n));
+	given.n -= in->n;
+	tls_framing_feed(&conn->half[TLS_DIRECTION_RX].framing, &conn->flight, given);
+	count_add(COUNTER_TLS_KEYUPDATE, (int64_t)conn->keyupdates - keyupdates);
+	if (io == TLS_IO_FAIL) {
+		*n = 0;
+		fail(conn);
+	}
+	call_end(conn);
+	return io;
+}
+
+size_t tls_conn_write_room(size_t n)
+{
+	return n + (n / TLS_PLAIN_MAX + 1) * RECORD_OVERHEAD + KEYUPDATE_ROOM;
+}
+
+enum tls_io tls_conn_write(struct tls_conn *conn, struct span *plain, struct buf *out)
+{
+	struct span none = {0};
+	enum tls_io io = TLS_IO_OK;
+
+	ASSERT(conn->done && (conn->planted & TLS_KTLS_TX) == 0);
+	if (conn->failed)
+		return TLS_IO_FAIL;
+	call_begin(conn, &none, out);
+	while (plain->n > 0 && buf_room(out) > RECORD_OVERHEAD + KEYUPDATE_ROOM) {
+		size_t room = buf_room(out) - RECORD_OVERHEAD - KEYUPDATE_ROOM;
+		size_t n = min_size(min_size(plain->n, TLS_PLAIN_MAX), room);
+		size_t written = 0;
+
+		if (SSL_write_ex(conn->ssl, plain->p, n, &written) != 1) {
+			fail(conn);
+			io = TLS_IO_FAIL;
+			break;
+		}
+		span_take(plain, written);
+	}
+	call_end(conn);
+	return io;
+}
+
+void tls_conn_shutdown(struct tls_conn *conn, struct buf *out)
+{
+	struct span none = {0};
+
+	if (conn->ssl == NULL || !conn->done || conn->failed ||
+		buf_room(out) < RECORD_OVERHEAD + KEYUPDATE_ROOM)
+		return;
+	call_begin(conn, &none, out);
+	(void)SSL_shutdown(conn->ssl);
+	call_end(conn);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * info.c -- what a handshake came to, for logs and Received: lines: the facts of one that
+ * succeeded, the kind of failure of one that did not.
+ *
+ * Names are IANA's, not OpenSSL's. What the peer chose (SNI, subject) is passed on as it is, cut;
+ * whoever logs it escapes it.
+ */
+#include "tls/tls-private.h"
+
+#include <openssl/err.h>
+#include <openssl/sslerr.h>
+#include <openssl/x509.h>
+
+static const struct {
+	int nid;
+	const char *name;
+} groups[] = {
+	{NID_X25519, "X25519"},
+	{NID_X9_62_prime256v1, "P-256"},
+	{NID_secp384r1, "P-384"},
+};
+
+static const char *group_name(int nid)
+{
+	for (size_t i = 0; i < COUNT_OF(groups); i++)
+		if (groups[i].nid == nid)
+			return groups[i].name;
+	return "-";
+}
+
+static void subject_fill(char subject[128], const X509 *certificate)
+{
+	BIO *text = BIO_new(BIO_s_mem());
+	int n = -1;
+
+	if (text != NULL && X509_NAME_print_ex(text, X509_get_subject_name(certificate), 0,
+				    XN_FLAG_RFC2253) >= 0)
+		n = BIO_read(text, subject, 127);
+	subject[n > 0 ? n : 0] = '\0';
+	BIO_free(text);
+}
+
+void tls_info_fill(struct tls_conn *conn)
+{
+	const X509 *certificate = SSL_get0_peer_certificate(conn->ssl);
+
+	conn->info.version = SSL_get_version(conn->ssl);
+	conn->info.cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(conn->ssl));
+	conn->info.group = group_name((int)SSL_get_negotiated_group(conn->ssl));
+	conn->info.resumed = SSL_session_reused(conn->ssl) == 1;
+	if (certificate != NULL)
+		subject_fill(conn->info.client, certificate);
+}
+
+static enum tls_failure failure_of(unsigned long code)
+{
+	int reason = ERR_GET_REASON(code);
+
+	if (ERR_GET_LIB(code) != ERR_LIB_SSL)
+		return TLS_FAILURE_OTHER;
+	if (reason > SSL_AD_REASON_OFFSET)
+		return TLS_FAILURE_ALERT;
+	switch (reason) {
+	case SSL_R_UNSUPPORTED_PROTOCOL:
+	case SSL_R_VERSION_TOO_LOW:
+	case SSL_R_VERSION_TOO_HIGH:
+	case SSL_R_WRONG_VERSION_NUMBER:
+	case SSL_R_UNKNOWN_PROTOCOL:
+	case SSL_R_BAD_PROTOCOL_VERSION_NUMBER:
+	case SSL_R_INAPPROPRIATE_FALLBACK:
+		return TLS_FAILURE_VERSION;
+	case SSL_R_NO_SHARED_CIPHER:
+	case SSL_R_NO_SHARED_GROUPS:
+	case SSL_R_NO_SUITABLE_GROUPS:
+	case SSL_R_NO_SUITABLE_KEY_SHARE:
+	case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS:
+	case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
+		return TLS_FAILURE_CIPHER;
+	default:
+		return TLS_FAILURE_OTHER;
+	}
+}
+
+void tls_failure_fill(struct tls_conn *conn)
+{
+	unsigned long code = ERR_peek_error();
+
+	if (conn->failure != TLS_FAILURE_NONE)
+		return;
+	conn->failure = code != 0 ? failure_of(code) : TLS_FAILURE_OTHER;
+	if (conn->failure_text == NULL && code != 0)
+		conn->failure_text = ERR_reason_error_string(code);
+	/* close_notify in place of a handshake message leaves no error behind. */
+	if (conn->failure_text == NULL && (SSL_get_shutdown(conn->ssl) & SSL_RECEIVED_SHUTDOWN)) {
+		conn->failure = TLS_FAILURE_ALERT;
+		conn->failure_text = "close notify";
+	}
+}
