@@ -241,7 +241,7 @@ static enum tls_io read_result(struct tls_conn *conn, int result)
 		return TLS_IO_FAIL;
 	if (key_update_unanswerable(conn)) {
 		count(COUNTER_TLS_KEYUPDATE_REFUSED);
-		return TLS_IO_FAIL;
+		return TLS_IO_REFUSED;
 	}
 	if (result == 1)
 		return TLS_IO_OK;
@@ -266,7 +266,7 @@ enum tls_io tls_conn_read(struct tls_conn *conn, struct span *in, uint8_t *plain
 	given.n -= in->n;
 	tls_framing_feed(&conn->half[TLS_DIRECTION_RX].framing, &conn->flight, given);
 	count_add(COUNTER_TLS_KEYUPDATE, (int64_t)conn->keyupdates - keyupdates);
-	if (io == TLS_IO_FAIL) {
+	if (io == TLS_IO_FAIL || io == TLS_IO_REFUSED) {
 		*n = 0;
 		fail(conn);
 	}

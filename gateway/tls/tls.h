@@ -138,10 +138,12 @@ const struct tls_info *tls_conn_info(const struct tls_conn *conn); /* after DONE
 /* ---- user-space record layer, after DONE, until planted ---- */
 
 enum tls_io {
-	TLS_IO_OK,   /* *n octets given */
-	TLS_IO_MORE, /* needs more input */
-	TLS_IO_EOF,  /* close_notify came */
-	TLS_IO_FAIL, /* bad record or fatal alert; out of tls_conn_write/shutdown is void */
+	TLS_IO_OK,      /* *n octets given */
+	TLS_IO_MORE,    /* needs more input */
+	TLS_IO_EOF,     /* close_notify came */
+	TLS_IO_REFUSED, /* a KeyUpdate that the kernel's TX key cannot follow: send close_notify and
+			   close */
+	TLS_IO_FAIL,    /* bad record or fatal alert; out of tls_conn_write/shutdown is void */
 };
 
 /* Takes ciphertext off *in, gives up to cap octets of plaintext. Post-handshake messages are

@@ -376,7 +376,7 @@ enum tls_io rig_server_read(struct rig *rig, void *plain, size_t cap, size_t *n)
 		if (io == TLS_IO_MORE)
 			cr_assert(in.n == 0);
 		rig->up.start -= in.n;
-		if (io == TLS_IO_EOF || io == TLS_IO_FAIL)
+		if (io == TLS_IO_EOF || io == TLS_IO_FAIL || io == TLS_IO_REFUSED)
 			break;
 	}
 	return io;
