@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# 20 MB, byte for byte: by DATA, by BDAT in one chunk, in chunks of a size that is no record's, in
+# pipelined chunks, and in binary. A large announced chunk on a socket whose records the kernel opens
+# goes by splice: the gateway's counter says so.
+
+. /vm/suites/lib.sh
+
+BYTES=20000000
+
+# bulk LOCALPART FILE OPTIONS...
+bulk()
+{
+	local recipient=$1 file=$2 what
+	shift 2
+	what="ktls=$mode, $*"
+	check "$what: 20 MB are taken" peer mail -t "$recipient@example.org" -m "$file" "$@"
+	check "$what: and stored byte for byte" arrived "$recipient" "$file"
+	rm -rf "$MAIL/example.org/$recipient"
+}
+
+echo /bin/modprobe >/proc/sys/kernel/modprobe
+modprobe tls
+errors=$(tls_stat TlsDecryptError)
+peer make $BYTES 4 text "$DIR/text"
+peer make $BYTES 5 binary "$DIR/binary"
+mode=always
+gateway_start $mode
+bulk data "$DIR/text" -v 1.3
+splice=$(metric postern_splice_bytes_total)
+check "DATA is not spliced" test "${splice:-none}" = 0
+bulk one "$DIR/text" -v 1.3 -b
+check "one chunk of 20 MB: splice moved most of it" metric_over postern_splice_bytes_total $((BYTES / 2))
+bulk binary "$DIR/binary" -v 1.3 -b -B -k 5000003
+bulk pipelined "$DIR/binary" -v 1.3 -b -B -P -k 1000003
+bulk old "$DIR/binary" -v 1.2 -b -B
+check "every way together: splice moved most of the chunks" metric_over postern_splice_bytes_total $((BYTES * 2))
+check "no record was refused" test "$(tls_stat TlsDecryptError)" = "$errors"
+gateway_stop
+mode=off
+gateway_start $mode
+bulk user "$DIR/binary" -v 1.3 -b -B -P -k 1000003
+bulk plain "$DIR/text" -s none
+finish
