@@ -3,6 +3,8 @@
 #include "base/event.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -99,6 +101,24 @@ void event_u64(struct event *event, const char *key, uint64_t value)
 	event_str(event, key, digits);
 }
 
+struct span event_piece(struct span lines)
+{
+	size_t n = min_size(lines.n, PIPE_BUF);
+
+	if (n < lines.n)
+		while (n > 0 && lines.p[n - 1] != '\n')
+			n--;
+	return span_of(lines.p, n > 0 ? n : min_size(lines.n, PIPE_BUF));
+}
+
+/* A pipe whose reader has stopped must not stop us. */
+static bool stderr_takes(void)
+{
+	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	return poll(&fd, 1, EVENT_WRITE_MS) != 0;
+}
+
 void event_write_lines(struct span lines)
 {
 	while (lines.n > 0 && target == EVENT_TARGET_SYSLOG) {
@@ -108,7 +128,8 @@ void event_write_lines(struct span lines)
 		syslog(LOG_INFO, "%.*s", (int)(line.n - (end != NULL)), (const char *)line.p);
 	}
 	while (lines.n > 0) {
-		ssize_t n = write(STDERR_FILENO, lines.p, lines.n);
+		struct span piece = event_piece(lines);
+		ssize_t n = stderr_takes() ? write(STDERR_FILENO, piece.p, piece.n) : 0;
 
 		if (n < 0 && errno == EINTR)
 			continue;

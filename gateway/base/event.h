@@ -67,8 +67,13 @@ void event_sink_taken(struct event_sink *sink);
 /* Writes the collected lines at once and directly, blocking: for a thread's end. */
 void event_sink_flush(struct event_sink *sink);
 
-/* Sends whole lines to the target now (write(2) or syslog(3)); what cannot be written is dropped
- * and counted. */
+/* Sends whole lines to the target now (write(2) or syslog(3)); what cannot be written, or is not
+ * taken within EVENT_WRITE_MS, is dropped and counted. */
 void event_write_lines(struct span lines);
+
+#define EVENT_WRITE_MS 1000
+
+/* The first of some lines: as many as fit into PIPE_BUF, which a pipe takes as one. */
+struct span event_piece(struct span lines);
 
 #endif
