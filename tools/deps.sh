@@ -3,7 +3,7 @@
 #
 # deps.sh [build|test|all]: installs the Debian packages that are missing.
 #
-# `build` is what building and running needs, `test` what the tests and lints need besides, `all`
+# `build` is what building, running and a first mail need, `test` what the tests and lints need besides, `all`
 # (the default) both. Asks no questions. When nothing is missing it does nothing, quickly, and needs
 # no rights; else it needs root or sudo. The package lists are refreshed only when something is
 # missing. Never removes a package: Postfix, which only a test wants, is left out (and the test
@@ -12,10 +12,9 @@
 set -eu
 
 build='build-essential pkg-config liburing-dev libssl-dev libconfuse-dev libseccomp-dev
-	libjansson-dev openssl'
-tests='libcriterion-dev clang libclang-rt-14-dev clang-format clang-tidy llvm python3 swaks
-	gnutls-bin curl msmtp mandoc qemu-system-x86 busybox-static cpio kmod xz-utils libio-socket-ssl-perl
-	libnet-ssleay-perl'
+	libjansson-dev openssl swaks libio-socket-ssl-perl libnet-ssleay-perl'
+tests='libcriterion-dev clang libclang-rt-14-dev clang-format clang-tidy llvm python3
+	gnutls-bin curl msmtp mandoc qemu-system-x86 busybox-static cpio kmod xz-utils'
 optional='postfix'
 
 case "${1:-all}" in

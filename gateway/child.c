@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * child.c -- the unprivileged process: its main thread is the control thread.
+ *
+ * It drops root, takes certificates and keys from the parent, starts the workers, then polls three
+ * things: the parent, the workers' eventfd, the control socket. It never touches a session.
+ *
+ * A reload goes: asked for (control socket or SIGHUP at the parent), the parent reads the files and
+ * sends them, a new context is built here and given to the workers; then the recipients are read
+ * again. Whatever fails leaves the old in place.
+ */
+#include "gateway.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/event.h"
+#include "control/control.h"
+
+enum { POLL_CHANNEL, POLL_WAKE, POLL_CONTROL };
+
+struct child {
+	const struct child_facts *facts;
+	struct policy *policy;
+	struct tls_context *tls;
+	struct control *control;
+	struct worker *workers[SETTINGS_WORKERS_MAX];
+	uint32_t workers_n;
+	int wake_fd;
+	bool draining;
+	bool aborted;
+	bool answer_next; /* the next reload that ends was asked for over the control socket */
+	uint64_t abort_at_ms;
+	uint64_t reloaded_real_us;
+	struct err reload_error;
+	struct control_listener listeners[SETTINGS_LISTENERS_MAX];
+	struct tls_certificate_facts facts_of[SETTINGS_CERTIFICATES_MAX];
+	struct control_certificate certificates[SETTINGS_CERTIFICATES_MAX];
+	struct utsname uname;
+	char ring[128];
+	char ktls_tx[160];
+	char ktls_rx[160];
+};
+
+/* ---- certificates ---- */
+
+static int material_read(int fd, struct tls_material **out, struct err *err)
+{
+	struct stat st;
+	uint8_t *block;
+	ssize_t n = 0;
+	int res = -1;
+
+	if (fd < 0 || fstat(fd, &st) != 0 || st.st_size <= 0)
+		return err_set(err, "no certificates came from the parent process");
+	block = malloc((size_t)st.st_size);
+	if (block == NULL)
+		return err_set(err, "out of memory");
+	n = pread(fd, block, (size_t)st.st_size, 0);
+	if (n == st.st_size)
+		res = tls_material_unpack(out, span_of(block, (size_t)n), err);
+	else
+		err_set(err, "certificates from the parent process are cut short");
+	wipe(block, (size_t)st.st_size);
+	free(block);
+	return res;
+}
+
+/* For status: what is in use from now on. */
+static void certificates_describe(struct child *child, const struct tls_material *material)
+{
+	const struct tls_settings *settings = &child->facts->config->tls;
+
+	for (size_t i = 0; i < settings->certificates_n; i++) {
+		struct tls_certificate_facts *facts = &child->facts_of[i];
+
+		tls_material_describe(material, i, facts);
+		child->certificates[i] = (struct control_certificate){
+			.title = settings->certificates[i].title,
+			.key_type = facts->key_type[0] != '\0' ? facts->key_type : NULL,
+			.names = settings->certificates[i].names,
+			.names_n = settings->certificates[i].names_n,
+			.not_after_s = facts->not_after_s,
+		};
+	}
+}
+
+/* Takes the descriptor. */
+static int context_take(struct child *child, int fd, struct tls_context **out, struct err *err)
+{
+	struct tls_material *material;
+	int res = material_read(fd, &material, err);
+
+	if (fd >= 0)
+		close(fd);
+	if (res != 0)
+		return -1;
+	res = tls_context_open(out, &child->facts->config->tls, material, err);
+	if (res == 0)
+		certificates_describe(child, material);
+	tls_material_free(material);
+	return res;
+}
+
+/* ---- reload ---- */
+
+static void reload_end(struct child *child, struct err *err)
+{
+	bool ok = err == NULL;
+
+	if (ok) {
+		child->reloaded_real_us = clock_real_us();
+		child->reload_error.text[0] = '\0';
+	} else {
+		child->reload_error = *err;
+	}
+	event_text(ok ? COUNTER_RELOADS : COUNTER_RELOADS_FAILED, "reload", ok ? "result" : "error",
+		ok ? "ok" : err->text);
+	if (child->answer_next)
+		control_reload_done(child->control, ok, ok ? NULL : err->text);
+	child->answer_next = false;
+}
+
+static void reload_material(struct child *child, int fd)
+{
+	struct tls_context *tls;
+	struct err err;
+
+	if (fd >= 0) {
+		if (context_take(child, fd, &tls, &err) != 0) {
+			reload_end(child, &err);
+			return;
+		}
+		for (uint32_t i = 0; i < child->workers_n; i++)
+			worker_tls(child->workers[i], tls);
+		if (child->tls != NULL)
+			tls_context_release(child->tls);
+		child->tls = tls;
+	}
+	if (policy_reload(child->policy, &err) != 0)
+		reload_end(child, &err);
+	else
+		reload_end(child, NULL);
+}
+
+/* ---- ending ---- */
+
+static void drain(struct child *child)
+{
+	if (child->draining)
+		return;
+	child->draining = true;
+	child->abort_at_ms = clock_ms() + child->facts->config->main.drain_ms;
+	event_text(EVENT_NO_COUNT, "draining", "sessions", "finishing");
+	for (uint32_t i = 0; i < child->workers_n; i++)
+		worker_drain(child->workers[i]);
+}
+
+static void stop_now(struct child *child)
+{
+	if (child->aborted)
+		return;
+	child->aborted = true;
+	child->draining = true;
+	for (uint32_t i = 0; i < child->workers_n; i++)
+		worker_abort(child->workers[i]);
+}
+
+/* ---- control hooks ---- */
+
+static void on_status(void *ctx, struct control_status *out)
+{
+	struct child *child = ctx;
+	const struct child_facts *facts = child->facts;
+	static const char *const modes[] = {
+		[KTLS_MODE_AUTO] = "auto", [KTLS_MODE_ALWAYS] = "always", [KTLS_MODE_OFF] = "off"};
+
+	out->version = postern_version;
+	out->hostname = facts->config->smtp.hostname;
+	out->config = facts->config_path;
+	out->kernel = child->uname.release;
+	out->ring = child->ring;
+	out->ktls_mode = modes[facts->config->tls.ktls];
+	out->ktls_tx = child->ktls_tx;
+	out->ktls_rx = child->ktls_rx;
+	out->ktls_rekey = facts->kernel->rekey ? "yes" : "no";
+	out->reload_error = child->reload_error.text[0] != '\0' ? child->reload_error.text : NULL;
+	out->reloaded_real_us = child->reloaded_real_us;
+	out->started_real_us = facts->started_real_us;
+	out->pid = getppid();
+	out->workers = child->workers_n;
+	out->draining = child->draining;
+	out->listeners = child->listeners;
+	out->listeners_n = facts->config->listeners_n;
+	out->certificates = child->certificates;
+	out->certificates_n = facts->config->tls.certificates_n;
+}
+
+static void on_reload(void *ctx)
+{
+	struct child *child = ctx;
+	struct err err;
+
+	if (channel_send(child->facts->channel, CHANNEL_RELOAD, "", -1) != 0) {
+		err_set(&err, "the parent process does not answer");
+		child->answer_next = true;
+		reload_end(child, &err);
+	}
+}
+
+static void on_stop(void *ctx)
+{
+	struct child *child = ctx;
+
+	/* The parent has to know that our end is wanted. */
+	(void)!channel_send(child->facts->channel, CHANNEL_ASK_DRAIN, "", -1);
+	drain(child);
+}
+
+static void status_init(struct child *child)
+{
+	static const char *const modes[] = {[LISTENER_TLS_STARTTLS] = "starttls",
+		[LISTENER_TLS_IMPLICIT] = "implicit",
+		[LISTENER_TLS_NONE] = "none"};
+	const struct child_facts *facts = child->facts;
+	const struct ring_features *ring = facts->ring;
+	const struct tls_kernel *kernel = facts->kernel;
+
+	for (size_t i = 0; i < facts->config->listeners_n; i++) {
+		const struct listener_settings *listener = &facts->config->listeners[i];
+
+		child->listeners[i] = (struct control_listener){
+			listener->title, listener->address, listener->port, modes[listener->tls]};
+	}
+	uname(&child->uname);
+	snprintf(child->ring, sizeof(child->ring), "%s%s%s%s%s",
+		ring->single_issuer ? "single_issuer " : "",
+		ring->defer_taskrun ? "defer_taskrun " : "",
+		ring->multishot_accept ? "multishot_accept " : "",
+		ring->multishot_recvmsg ? "multishot_recvmsg " : "",
+		ring->buffer_ring ? "buffer_ring" : "");
+	snprintf(child->ktls_tx, sizeof(child->ktls_tx), "%s%s",
+		kernel->tx ? "yes" : "no: ", kernel->tx ? "" : kernel->why);
+	snprintf(child->ktls_rx, sizeof(child->ktls_rx), "%s",
+		!kernel->rx                   ? "no"
+		: kernel->rx_spins_on_partial ? "with ktls = always only (partial records, see "
+						"kernel-notes)"
+					      : "yes");
+}
+
+/* ---- the loop ---- */
+
+static void channel_packet(struct child *child)
+{
+	struct channel_packet packet;
+	struct err err;
+	int res = channel_receive(child->facts->channel, &packet);
+
+	if (res == -EPIPE) { /* the parent is gone: so are we */
+		stop_now(child);
+		return;
+	}
+	if (res != 0)
+		return;
+	switch (packet.kind) {
+	case CHANNEL_MATERIAL:
+		reload_material(child, packet.fd);
+		return;
+	case CHANNEL_ANSWER:
+		child->answer_next = true;
+		return;
+	case CHANNEL_FAILED:
+		err_set(&err, "%s", packet.text);
+		reload_end(child, &err);
+		return;
+	case CHANNEL_DRAIN:
+		drain(child);
+		return;
+	case CHANNEL_STOP:
+		stop_now(child);
+		return;
+	default:
+		return;
+	}
+}
+
+static int wait_ms(const struct child *child)
+{
+	int wait = control_timeout_ms(child->control);
+	uint64_t now = clock_ms();
+	int left;
+
+	if (!child->draining || child->aborted)
+		return wait;
+	left = child->abort_at_ms > now ? (int)(child->abort_at_ms - now) : 0;
+	return wait < 0 || left < wait ? left : wait;
+}
+
+static bool all_done(const struct child *child)
+{
+	for (uint32_t i = 0; i < child->workers_n; i++)
+		if (worker_state(child->workers[i]) != WORKER_DONE)
+			return false;
+	return true;
+}
+
+static void loop(struct child *child)
+{
+	struct pollfd fds[POLL_CONTROL + CONTROL_POLLFDS_MAX];
+	bool parent = true;
+
+	while (!child->draining || !all_done(child)) {
+		size_t n = control_pollfds(child->control, fds + POLL_CONTROL, CONTROL_POLLFDS_MAX);
+		uint64_t drop;
+
+		fds[POLL_CHANNEL] = (struct pollfd){
+			.fd = parent ? child->facts->channel : -1, .events = POLLIN};
+		fds[POLL_WAKE] = (struct pollfd){.fd = child->wake_fd, .events = POLLIN};
+		if (poll(fds, POLL_CONTROL + n, wait_ms(child)) < 0)
+			continue;
+		if (fds[POLL_WAKE].revents != 0)
+			(void)!read(child->wake_fd, &drop, sizeof(drop));
+		if (fds[POLL_CHANNEL].revents != 0)
+			channel_packet(child);
+		parent = parent && !child->aborted;
+		control_run(child->control, fds + POLL_CONTROL, n);
+		if (child->draining && clock_ms() >= child->abort_at_ms)
+			stop_now(child);
+	}
+}
+
+/* ---- beginning and end ---- */
+
+/* Waits until every worker is up; the first that fails decides. */
+static int workers_wait(struct child *child, struct err *err)
+{
+	for (uint32_t i = 0; i < child->workers_n; i++) {
+		uint64_t drop;
+
+		while (worker_state(child->workers[i]) == WORKER_STARTING)
+			(void)!read(child->wake_fd, &drop, sizeof(drop));
+		if (worker_state(child->workers[i]) == WORKER_FAILED)
+			return err_set(err, "worker %u: %s", i, worker_error(child->workers[i]));
+	}
+	return 0;
+}
+
+static int workers_start(struct child *child, struct err *err)
+{
+	const struct child_facts *facts = child->facts;
+
+	for (uint32_t i = 0; i < facts->workers; i++) {
+		struct worker_facts worker = {facts, child->policy, i, child->wake_fd};
+
+		if (worker_start(&child->workers[i], &worker, child->tls, err) != 0)
+			return -1;
+		child->workers_n++;
+	}
+	return workers_wait(child, err);
+}
+
+static int child_open(struct child *child, struct err *err)
+{
+	const struct child_facts *facts = child->facts;
+	const struct config *config = facts->config;
+	struct control_hooks hooks = {child, on_status, on_reload, on_stop};
+	struct channel_packet packet;
+	struct sandbox_user user;
+
+	if (facts->privileged &&
+		(sandbox_user(&user, &config->main, err) != 0 || sandbox_drop(&user, err) != 0))
+		return -1;
+	if (config->tls.certificates_n > 0) {
+		if (channel_receive(facts->channel, &packet) != 0 ||
+			packet.kind != CHANNEL_MATERIAL)
+			return err_set(err, "no certificates came from the parent process");
+		if (context_take(child, packet.fd, &child->tls, err) != 0)
+			return -1;
+	}
+	child->wake_fd = eventfd(0, EFD_CLOEXEC);
+	if (child->wake_fd < 0)
+		return err_set(err, "eventfd: %s", strerror(errno));
+	if (policy_open(&child->policy, &config->policy, err) != 0 ||
+		control_open(&child->control, facts->control_fd, &hooks, err) != 0 ||
+		workers_start(child, err) != 0)
+		return -1;
+	return config->main.seccomp ? sandbox_control(err) : 0;
+}
+
+static void ready_event(const struct child *child)
+{
+	struct event event;
+
+	event_open(&event, EVENT_NO_COUNT, "ready");
+	event_str(&event, "version", postern_version);
+	event_u64(&event, "pid", (uint64_t)getppid());
+	event_u64(&event, "child", (uint64_t)getpid());
+	event_u64(&event, "workers", child->workers_n);
+	event_str(&event, "kernel", child->uname.release);
+	event_str(&event, "ktls_tx", child->ktls_tx);
+	event_str(&event, "ktls_rx", child->ktls_rx);
+	event_close(&event);
+}
+
+int child_run(const struct child_facts *facts)
+{
+	struct child *child = calloc(1, sizeof(*child));
+	struct err err;
+
+	if (child == NULL)
+		return 1;
+	child->facts = facts;
+	tzset(); /* syslog(3) wants it; later no file can be read for it */
+	if (child_open(child, &err) != 0) {
+		/* Workers that run are ended with the process. */
+		event_text(EVENT_NO_COUNT, "fatal", "error", err.text);
+		_exit(1);
+	}
+	status_init(child);
+	ready_event(child);
+	(void)!channel_send(facts->channel, CHANNEL_READY, "", -1);
+	loop(child);
+	for (uint32_t i = 0; i < child->workers_n; i++)
+		worker_join(child->workers[i]);
+	control_close(child->control);
+	policy_close(child->policy);
+	if (child->tls != NULL)
+		tls_context_release(child->tls);
+	close(child->wake_fd);
+	free(child);
+	return 0;
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * input.c -- octets from the socket to plaintext: receives, held buffers, decryption, control
+ *records.
+ *
+ * Where the record layer is decides how octets come:
+ *
+ *	plaintext		multishot recv, provided buffers
+ *	TLS in user space	the same; a record is decrypted into a buffer of its own
+ *	kTLS			multishot recvmsg, provided buffers, each with its record type
+ *	handshake		one exact receive at a time (tls_conn_want), so that nothing that
+ *				belongs to a later record leaves the kernel
+ *
+ * Buffers are held in order while the dialogue waits for something; at SESSION_HELD_MAX receiving
+ *is cancelled and taken up again when they are used up. That is the backpressure.
+ */
+#include "session/session-private.h"
+
+#include <errno.h>
+
+#include "base/counter.h"
+
+#define KEPT_ID UINT16_MAX /* no provided buffer has it */
+
+_Static_assert(sizeof(struct ring_buffer) + RING_BUFFER_BYTES <= SESSION_LARGE_BYTES,
+	"a provided buffer's octets fit a large one behind their head");
+
+static void recv_done(struct op *op, int res, uint32_t flags);
+static void cancel_done(struct op *op, int res, uint32_t flags);
+
+void session_input_init(struct session *session)
+{
+	session->recv.done = recv_done;
+	session->cancel.done = cancel_done;
+	session->held_tail = &session->held;
+	ring_msg_init(&session->recv_msg);
+}
+
+static struct ring *ring_of(const struct session *session)
+{
+	return session->worker->facts.ring;
+}
+
+/* ---- receiving ---- */
+
+static bool receive_wanted(const struct session *session)
+{
+	if (session->recv.armed || session->recv_stop || session->eof || session->recv_error != 0)
+		return false;
+	if (session->held_n >= SESSION_HELD_MAX || session->wait == SESSION_WAIT_SPLICE)
+		return false;
+	return session->stage == SESSION_STAGE_EARLY || session->stage == SESSION_STAGE_SMTP ||
+	       session->stage == SESSION_STAGE_LINGER;
+}
+
+void session_receive(struct session *session)
+{
+	if (!receive_wanted(session))
+		return;
+	session->recv_multi = true;
+	if (session->planted & TLS_KTLS_RX)
+		ring_recvmsg_multi(
+			ring_of(session), &session->recv, session->fd, &session->recv_msg);
+	else
+		ring_recv_multi(ring_of(session), &session->recv, session->fd);
+}
+
+void session_receive_exact(struct session *session, size_t n)
+{
+	ASSERT(!session->recv.armed && buf_room(&session->shake) >= n);
+	session->recv_multi = false;
+	ring_recv(ring_of(session), &session->recv, session->fd,
+		session->shake.p + session->shake.end, n);
+}
+
+static void receive_cancel(struct session *session)
+{
+	if (session->recv.armed && !session->cancel.armed)
+		ring_cancel(ring_of(session), &session->cancel, &session->recv);
+}
+
+bool session_receive_stopped(struct session *session)
+{
+	session->recv_stop = true;
+	receive_cancel(session);
+	return !session->recv.armed && !session->cancel.armed;
+}
+
+static void cancel_done(struct op *op, int res, uint32_t flags)
+{
+	struct session *session = container_of(op, struct session, cancel);
+
+	(void)res;
+	(void)flags;
+	session_step(session);
+}
+
+/* Octets that came before the greeting left. The receive is submitted before the send, so octets
+ * that were there already are seen first. */
+static void early_check(struct session *session)
+{
+	if (session->bytes_out > 0 || session->early_talker || session->tls != NULL ||
+		session->stage > SESSION_STAGE_SMTP)
+		return;
+	session->early_talker = true;
+	count(COUNTER_EARLY_TALKER);
+}
+
+static void hold(struct session *session, struct ring_buffer *buffer)
+{
+	early_check(session);
+	session->expired_n = 0;
+	buffer->next = NULL;
+	*session->held_tail = buffer;
+	session->held_tail = &buffer->next;
+	session->held_n++;
+	session->bytes_in += buffer->bytes.n;
+	count_add(COUNTER_BYTES_RECEIVED, (int64_t)buffer->bytes.n);
+	session->active_ms = session_now(session);
+	if (session->held_n >= SESSION_HELD_MAX)
+		receive_cancel(session);
+}
+
+/* A buffer came. Under kTLS its head tells the record type; an empty payload is end of stream. */
+static void buffer_came(struct session *session, struct ring_buffer *buffer)
+{
+	struct ring *ring = ring_of(session);
+
+	buffer->type = 23;
+	if (session->planted & TLS_KTLS_RX && !ring_msg_parse(&session->recv_msg, buffer)) {
+		session->recv_error = -EBADMSG;
+		ring_buffer_release(ring, buffer);
+		return;
+	}
+	if (buffer->bytes.n == 0) {
+		if (buffer->type == 23)
+			session->eof = true;
+		ring_buffer_release(ring, buffer);
+		return;
+	}
+	hold(session, buffer);
+}
+
+/*
+ * A receive ended with -errno. Some mean nothing by themselves and it is armed again: cancelled by
+ * us; no provided buffer free (ring/ says so only once there is one again); EKEYEXPIRED, where a
+ * KeyUpdate came just before and is answered, but not for ever.
+ */
+static void receive_ended(struct session *session, int res)
+{
+	if (res == -ECANCELED || res == -ENOBUFS || res == -EINTR || res == -EAGAIN)
+		return;
+	if (res == -EKEYEXPIRED && session->expired_n++ < SESSION_EXPIRED_MAX)
+		return;
+	session->recv_error = res;
+}
+
+static void recv_done(struct op *op, int res, uint32_t flags)
+{
+	struct session *session = container_of(op, struct session, recv);
+
+	if (!session->recv_multi) {
+		session_handshake_done_recv(session, res);
+		session_step(session);
+		return;
+	}
+	if (flags & RING_BUFFER)
+		buffer_came(session, ring_buffer_of(ring_of(session), flags, res < 0 ? 0 : res));
+	else if (res == 0)
+		session->eof = true;
+	else if (res < 0)
+		receive_ended(session, res);
+	session_step(session);
+}
+
+/* ---- taking ---- */
+
+static bool is_kept(const struct ring_buffer *buffer)
+{
+	return buffer->id == KEPT_ID;
+}
+
+/* A copy of what `from` still holds, `in` included where that points into it. NULL: no memory. */
+static struct ring_buffer *keep(struct session *session, const struct ring_buffer *from)
+{
+	bool holds_in = from == session->held && session->plain.p == NULL && session->in.n > 0;
+	struct ring_buffer *kept = pool_get(&session->worker->large);
+	struct span bytes = from->bytes;
+	uint8_t *p;
+
+	if (kept == NULL)
+		return NULL;
+	p = (uint8_t *)(kept + 1);
+	ASSERT(!holds_in || bytes.n == 0); /* `in` is all of a buffer or what TLS made of it */
+	if (holds_in)
+		bytes = session->in;
+	ASSERT(bytes.n <= SESSION_LARGE_BYTES - sizeof(*kept));
+	if (bytes.n > 0)
+		memcpy(p, bytes.p, bytes.n);
+	*kept = (struct ring_buffer){.next = from->next, .id = KEPT_ID, .type = from->type};
+	kept->bytes = span_of(p, holds_in ? 0 : bytes.n);
+	if (holds_in)
+		session->in = span_of(p, bytes.n);
+	return kept;
+}
+
+void session_input_keep(struct session *session)
+{
+	struct ring_buffer **link = &session->held;
+
+	while (*link != NULL) {
+		struct ring_buffer *buffer = *link;
+		struct ring_buffer *kept = is_kept(buffer) ? buffer : keep(session, buffer);
+
+		if (kept == NULL)
+			return; /* held as it is, then */
+		*link = kept;
+		link = &kept->next;
+		if (kept != buffer)
+			ring_buffer_release(ring_of(session), buffer);
+	}
+	session->held_tail = link;
+}
+
+void session_input_done(struct session *session)
+{
+	struct ring_buffer *buffer = session->held;
+
+	if (session->in.n > 0 || session->rest.n > 0)
+		return;
+	session->in = (struct span){0};
+	if (session->plain.p != NULL) {
+		pool_put(&session->worker->large, session->plain.p);
+		session->plain.p = NULL;
+	}
+	if (buffer == NULL || buffer->bytes.n > 0)
+		return;
+	session->held = buffer->next;
+	if (session->held == NULL)
+		session->held_tail = &session->held;
+	session->held_n--;
+	if (is_kept(buffer))
+		pool_put(&session->worker->large, buffer);
+	else
+		ring_buffer_release(ring_of(session), buffer);
+}
+
+void session_input_drop(struct session *session)
+{
+	session->in = (struct span){0};
+	session->rest = (struct span){0};
+	session_input_done(session);
+	while (session->held != NULL) {
+		session->held->bytes.n = 0;
+		session_input_done(session);
+	}
+}
+
+static enum session_input input_fail(
+	struct session *session, enum session_end end, enum counter counter)
+{
+	count(counter);
+	session->end = session->end == SESSION_END_NONE ? end : session->end;
+	return SESSION_INPUT_EOF;
+}
+
+/* Nothing is held any more and the socket has ended or failed. */
+static enum session_input input_ended(struct session *session)
+{
+	if (session->recv_error == -EBADMSG || session->recv_error == -EMSGSIZE ||
+		(session->recv_error == -EINVAL && session->planted & TLS_KTLS_RX))
+		return input_fail(session, SESSION_END_TLS_RECORD, COUNTER_TLS_RECORD_ERROR);
+	if (session->tls != NULL)
+		return input_fail(session, SESSION_END_TLS_TRUNCATED, COUNTER_TLS_TRUNCATED);
+	session->end = session->recv_error != 0 ? SESSION_END_IO : SESSION_END_EOF;
+	return SESSION_INPUT_EOF;
+}
+
+/* The oldest held buffer is a control record under kTLS. */
+static enum session_input control_record(struct session *session)
+{
+	struct ring_buffer *buffer = session->held;
+	enum tls_control answer;
+
+	answer = tls_conn_control(
+		session->tls, session->fd, buffer->type, buffer->bytes, &session->control);
+	buffer->bytes.n = 0;
+	session_input_done(session);
+	switch (answer) {
+	case TLS_CONTROL_IGNORE:
+		return SESSION_INPUT_READY;
+	case TLS_CONTROL_REPLY:
+		session->control_due = true;
+		session->control_rekey = true;
+		session_flush(session);
+		return SESSION_INPUT_READY;
+	case TLS_CONTROL_EOF:
+		session->eof = true;
+		session->end = SESSION_END_EOF;
+		return SESSION_INPUT_EOF;
+	case TLS_CONTROL_FAIL:
+		break;
+	}
+	session->end = SESSION_END_TLS_RECORD;
+	return SESSION_INPUT_EOF;
+}
+
+/* Decrypts from the oldest held buffer into `plain`; what TLS itself answers goes out as it is. */
+static enum session_input decrypt(struct session *session)
+{
+	struct pool *pool = &session->worker->large;
+	uint8_t answer_storage[256];
+	struct buf answer;
+	size_t n = 0;
+	enum tls_io io;
+
+	if (session->plain.p == NULL) {
+		void *storage = pool_get(pool);
+
+		if (storage == NULL)
+			return input_fail(
+				session, SESSION_END_MEMORY, COUNTER_SESSIONS_REFUSED_MEMORY);
+		buf_init(&session->plain, storage, SESSION_LARGE_BYTES);
+	}
+	buf_init(&answer, answer_storage, sizeof(answer_storage));
+	io = tls_conn_read(
+		session->tls, &session->held->bytes, session->plain.p, TLS_PLAIN_MAX, &n, &answer);
+	session->in = span_of(session->plain.p, n);
+	if (buf_len(&answer) > 0 && !session_wire_put(session, buf_span(&answer)))
+		return input_fail(session, SESSION_END_MEMORY, COUNTER_SESSIONS_REFUSED_MEMORY);
+	session_input_done(session);
+	switch (io) {
+	case TLS_IO_OK:
+	case TLS_IO_MORE:
+		break;
+	case TLS_IO_EOF:
+		session->eof = true;
+		session->end = SESSION_END_EOF;
+		return SESSION_INPUT_EOF;
+	case TLS_IO_REFUSED:
+		session->end = SESSION_END_KEYUPDATE;
+		return SESSION_INPUT_EOF;
+	case TLS_IO_FAIL:
+		return input_fail(session, SESSION_END_TLS_RECORD, COUNTER_TLS_RECORD_ERROR);
+	}
+	return SESSION_INPUT_READY;
+}
+
+enum session_input session_input_next(struct session *session)
+{
+	bool user_tls = session->tls != NULL && !(session->planted & TLS_KTLS_RX);
+
+	while (session->in.n == 0) {
+		enum session_input input = SESSION_INPUT_READY;
+
+		session_input_done(session);
+		if (session->control_due) /* a KeyUpdate is answered before we read on */
+			return SESSION_INPUT_NONE;
+		if (session->held == NULL)
+			return (session->eof || session->recv_error != 0) && !session->recv.armed
+				       ? input_ended(session)
+				       : SESSION_INPUT_NONE;
+		if (user_tls)
+			input = decrypt(session);
+		else if (session->held->type != 23)
+			input = control_record(session);
+		else
+			session->in = span_take(&session->held->bytes, session->held->bytes.n);
+		if (input != SESSION_INPUT_READY)
+			return input;
+	}
+	return SESSION_INPUT_READY;
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * worker.c -- one thread, one ring, its listeners and sessions; nothing shared but what is
+ * read-only.
+ *
+ * The control thread speaks to a worker through three atomic fields and a wake; the worker answers
+ * by its state and the control thread's eventfd. Log lines are collected during a turn and written
+ * by one operation of the ring before it waits, in pieces of whole lines of at most PIPE_BUF
+ * octets, so that lines of two workers do not mix in a pipe.
+ */
+#include "gateway.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "accept/accept.h"
+#include "base/event.h"
+#include "session/session.h"
+
+#define RING_ENTRIES        1024
+#define RING_BUFFERS        256 /* 4 MiB a worker */
+#define RING_IOWQ_BOUNDED   32  /* file operations at a time */
+#define RING_IOWQ_UNBOUNDED 16
+
+struct worker {
+	struct worker_facts facts;
+	pthread_t thread;
+	_Atomic int state; /* enum worker_state */
+	_Atomic(struct tls_context *) tls_next;
+	atomic_bool drain;
+	atomic_bool abort;
+	pthread_mutex_t wake_lock;  /* ring_for_wake */
+	struct ring *ring_for_wake; /* NULL before the ring is open and once it closes */
+	struct err err;
+
+	/* the thread's own */
+	struct ring *ring;
+	struct session_worker *sessions;
+	struct accept *accept;
+	struct tls_context *tls_first;
+	struct event_sink sink;
+	struct op log;
+	struct op log_cancel;
+	struct span log_left; /* of the sink's half that is being written */
+	bool aborted;
+};
+
+static void tell(struct worker *worker, enum worker_state state)
+{
+	uint64_t one = 1;
+
+	atomic_store(&worker->state, (int)state);
+	(void)!write(worker->facts.wake_fd, &one, sizeof(one));
+}
+
+/* ---- log ---- */
+
+static void log_write(struct worker *worker)
+{
+	ring_write(worker->ring, &worker->log, STDERR_FILENO, event_piece(worker->log_left),
+		(uint64_t)-1);
+}
+
+static void log_done(struct op *op, int res, uint32_t flags)
+{
+	struct worker *worker = container_of(op, struct worker, log);
+
+	(void)flags;
+	if (res > 0)
+		span_take(&worker->log_left, (size_t)res);
+	if (res > 0 && worker->log_left.n > 0) {
+		log_write(worker);
+		return;
+	}
+	if (worker->log_left.n > 0)
+		count(COUNTER_LOG_DROPPED);
+	worker->log_left = (struct span){0};
+	event_sink_taken(&worker->sink);
+}
+
+static void log_flush(struct worker *worker)
+{
+	/* At the very end nothing waits for the reader of a pipe any more. */
+	if (event_target_get() == EVENT_TARGET_SYSLOG || worker->aborted) {
+		event_sink_flush(&worker->sink);
+		return;
+	}
+	if (worker->log.armed)
+		return;
+	worker->log_left = event_sink_take(&worker->sink);
+	if (worker->log_left.n > 0)
+		log_write(worker);
+}
+
+static void ignore_done(struct op *op, int res, uint32_t flags)
+{
+	(void)op;
+	(void)res;
+	(void)flags;
+}
+
+/* ---- the turn ---- */
+
+static void before_wait(void *ctx)
+{
+	struct worker *worker = ctx;
+
+	log_flush(worker);
+	if (atomic_load_explicit(&worker->drain, memory_order_relaxed) &&
+		accept_stopped(worker->accept) && session_worker_idle(worker->sessions) &&
+		!worker->log.armed && !worker->log_cancel.armed)
+		ring_stop(worker->ring);
+}
+
+static void on_wake(void *ctx)
+{
+	struct worker *worker = ctx;
+	struct tls_context *tls = atomic_exchange(&worker->tls_next, NULL);
+
+	if (tls != NULL)
+		session_worker_tls(worker->sessions, tls);
+	if (atomic_load(&worker->drain)) {
+		accept_stop(worker->accept);
+		session_worker_drain(worker->sessions);
+	}
+	if (atomic_load(&worker->abort) && !worker->aborted) {
+		worker->aborted = true;
+		session_worker_abort(worker->sessions);
+		if (worker->log.armed) /* whoever reads our log may have stopped doing so */
+			ring_cancel(worker->ring, &worker->log_cancel, &worker->log);
+	}
+}
+
+/* ---- the thread ---- */
+
+static void wakeable_set(struct worker *worker, struct ring *ring)
+{
+	pthread_mutex_lock(&worker->wake_lock);
+	worker->ring_for_wake = ring;
+	pthread_mutex_unlock(&worker->wake_lock);
+}
+
+static int open_all(struct worker *worker)
+{
+	const struct child_facts *child = worker->facts.child;
+	const struct config *config = child->config;
+	struct ring_settings ring = {
+		RING_ENTRIES, RING_BUFFERS, RING_IOWQ_BOUNDED, RING_IOWQ_UNBOUNDED};
+	int fds[SETTINGS_LISTENERS_MAX];
+	struct session_facts facts = {
+		.config = config,
+		.policy = worker->facts.policy,
+		.kernel = child->kernel,
+		.worker = worker->facts.index,
+		.workers = child->workers,
+	};
+
+	if (ring_open(&worker->ring, &ring, &worker->err) != 0)
+		return -1;
+	facts.ring = worker->ring;
+	if (session_worker_open(&worker->sessions, &facts, worker->tls_first, &worker->err) != 0)
+		goto no_sessions;
+	for (size_t i = 0; i < config->listeners_n; i++)
+		fds[i] = child->listen_fds[i * child->workers + worker->facts.index];
+	if (accept_open(&worker->accept, &facts, worker->sessions, fds, &worker->err) != 0)
+		goto no_accept;
+	ring_on_wake(worker->ring, on_wake, worker);
+	wakeable_set(worker, worker->ring);
+	return 0;
+no_accept:
+	session_worker_close(worker->sessions);
+no_sessions:
+	ring_close(worker->ring);
+	return -1;
+}
+
+static void close_all(struct worker *worker)
+{
+	struct tls_context *tls;
+
+	wakeable_set(worker, NULL);
+	tls = atomic_exchange(&worker->tls_next, NULL);
+	if (tls != NULL)
+		tls_context_release(tls);
+	accept_close(worker->accept);
+	session_worker_close(worker->sessions);
+	ring_close(worker->ring);
+	event_sink_flush(&worker->sink);
+}
+
+static void *thread_main(void *arg)
+{
+	struct worker *worker = arg;
+	char name[16];
+
+	snprintf(name, sizeof(name), "worker-%u", worker->facts.index);
+	pthread_setname_np(pthread_self(), name);
+	if (open_all(worker) != 0) {
+		tell(worker, WORKER_FAILED);
+		return NULL;
+	}
+	if (worker->facts.child->config->main.seccomp && sandbox_worker(&worker->err) != 0) {
+		tell(worker, WORKER_FAILED);
+		return NULL;
+	}
+	event_sink_use(&worker->sink);
+	tell(worker, WORKER_UP);
+	ring_run(worker->ring, before_wait, worker);
+	close_all(worker);
+	tell(worker, WORKER_DONE);
+	return NULL;
+}
+
+/* ---- from the control thread ---- */
+
+static void wake(struct worker *worker)
+{
+	pthread_mutex_lock(&worker->wake_lock);
+	if (worker->ring_for_wake != NULL)
+		ring_wake(worker->ring_for_wake);
+	pthread_mutex_unlock(&worker->wake_lock);
+}
+
+int worker_start(struct worker **out, const struct worker_facts *facts, struct tls_context *tls,
+	struct err *err)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	int res;
+
+	if (worker == NULL)
+		return err_set(err, "out of memory");
+	worker->facts = *facts;
+	worker->tls_first = tls;
+	worker->log.done = log_done;
+	worker->log_cancel.done = ignore_done;
+	event_sink_init(&worker->sink);
+	pthread_mutex_init(&worker->wake_lock, NULL);
+	res = pthread_create(&worker->thread, NULL, thread_main, worker);
+	if (res != 0) {
+		free(worker);
+		return err_set(err, "cannot start a worker thread: %s", strerror(res));
+	}
+	*out = worker;
+	return 0;
+}
+
+enum worker_state worker_state(const struct worker *worker)
+{
+	return (enum worker_state)atomic_load(&worker->state);
+}
+
+const char *worker_error(const struct worker *worker)
+{
+	return worker->err.text;
+}
+
+void worker_tls(struct worker *worker, struct tls_context *tls)
+{
+	struct tls_context *before = atomic_exchange(&worker->tls_next, tls_context_hold(tls));
+
+	if (before != NULL)
+		tls_context_release(before);
+	wake(worker);
+}
+
+void worker_drain(struct worker *worker)
+{
+	atomic_store(&worker->drain, true);
+	wake(worker);
+}
+
+void worker_abort(struct worker *worker)
+{
+	atomic_store(&worker->drain, true);
+	atomic_store(&worker->abort, true);
+	wake(worker);
+}
+
+void worker_join(struct worker *worker)
+{
+	struct tls_context *tls = atomic_exchange(&worker->tls_next, NULL);
+
+	pthread_join(worker->thread, NULL);
+	if (tls != NULL)
+		tls_context_release(tls);
+	pthread_mutex_destroy(&worker->wake_lock);
+	free(worker);
+}
