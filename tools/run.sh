@@ -136,7 +136,8 @@ port_of() {
 smtp=$(port_of smtp)
 smtps=$(port_of smtps)
 if [ "${smtp:-none}" != "$port" ]; then
-	echo "Note: its STARTTLS port is ${smtp:-not in a listener \"smtp\"}, not $port; remove the file to have it made anew." >&2
+	echo "Note: its STARTTLS port is ${smtp:-not in a listener \"smtp\"}, not $port;" \
+		"remove the file to have it made anew." >&2
 fi
 
 cat <<EOF
