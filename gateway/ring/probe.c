@@ -74,7 +74,8 @@ static int refused(struct err *err, const char *call, int error)
 			disabled);
 	if (error == EPERM || (error == ENOSYS && seccomp_filtered()))
 		return err_set(err,
-			"a seccomp filter forbids io_uring (%s: %s): let the container's or "
+			"a seccomp filter forbids io_uring (%s: %s; the sysctl "
+			"kernel.io_uring_disabled is not the reason): let the container's or "
 			"service's profile allow io_uring_setup, io_uring_enter and "
 			"io_uring_register",
 			call, strerror(error));
