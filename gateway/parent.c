@@ -75,15 +75,24 @@ static uint32_t workers_wanted(const struct config *config)
 	return (uint32_t)min_size((size_t)CPU_COUNT(&set), SETTINGS_WORKERS_MAX);
 }
 
-/* Each session is a descriptor: as many as we may have. */
-static void descriptors_raise(void)
+/*
+ * As much as we may have: each session is a descriptor; each ring is memory that the kernel counts
+ * as locked for the user of the child (8 MiB by default: some 39 workers). Root may set the latter.
+ */
+static void limits_raise(const struct parent *parent)
 {
+	static const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+	static const int limits[] = {RLIMIT_NOFILE, RLIMIT_MEMLOCK};
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	if (parent->privileged)
+		(void)setrlimit(RLIMIT_MEMLOCK, &none);
+	for (size_t i = 0; i < COUNT_OF(limits); i++) {
+		if (getrlimit(limits[i], &limit) != 0)
+			continue;
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(limits[i], &limit);
+	}
 }
 
 static int listen_all(struct parent *parent, struct err *err)
@@ -159,7 +168,7 @@ static int parent_open(struct parent *parent, struct err *err)
 		tls_material_load(&parent->material, &config->tls, err) != 0)
 		return -1;
 	tls_kernel_probe(&parent->kernel);
-	descriptors_raise();
+	limits_raise(parent);
 	parent->workers = workers_wanted(config);
 	if (maildir_make(parent, err) != 0 || listen_all(parent, err) != 0 ||
 		control_make(parent, err) != 0)

@@ -156,10 +156,13 @@ void accept_stop(struct accept *accept)
 		return;
 	accept->stopping = true;
 	wheel_clear(ring_wheel(accept->facts.ring), &accept->pause);
-	for (size_t i = 0; i < accept->ports_n; i++)
+	for (size_t i = 0; i < accept->ports_n; i++) {
 		if (accept->ports[i].op.armed)
 			ring_cancel(
 				accept->facts.ring, &accept->ports[i].cancel, &accept->ports[i].op);
+		/* The parent holds it open, too: without this clients would be left waiting. */
+		shutdown(accept->ports[i].fd, SHUT_RDWR);
+	}
 }
 
 bool accept_stopped(const struct accept *accept)

@@ -25,8 +25,8 @@ struct accept;
 MUST_USE int accept_open(struct accept **out, const struct session_facts *facts,
 	struct session_worker *sessions, const int *fds, struct err *err);
 
-/* Stops accepting; connections in the backlog stay there. accept_stopped() tells when it is done.
- */
+/* Stops accepting for good: connections in the backlog are reset and new ones refused, whoever else
+ * has the sockets open. accept_stopped() tells when it is done. */
 void accept_stop(struct accept *accept);
 bool accept_stopped(const struct accept *accept);
 void accept_close(struct accept *accept); /* after it has stopped */

@@ -47,6 +47,8 @@ static bool receive_wanted(const struct session *session)
 {
 	if (session->recv.armed || session->recv_stop || session->eof || session->recv_error != 0)
 		return false;
+	if (session->expired_n > 0 && session->held != NULL) /* the KeyUpdate is among them */
+		return false;
 	if (session->held_n >= SESSION_HELD_MAX || session->wait == SESSION_WAIT_SPLICE)
 		return false;
 	return session->stage == SESSION_STAGE_EARLY || session->stage == SESSION_STAGE_SMTP ||

@@ -143,9 +143,19 @@ static bool run_full(const struct spool_run *run)
 }
 
 /*
+ * Half of the memory is taken: what there is goes to the files as it comes, so that senders that
+ * stop in mid-message do not keep the rest from everybody.
+ */
+static bool memory_short(const struct spool *spool)
+{
+	return spool->blocks.live > spool->blocks.max / 2;
+}
+
+/*
  * Called in state IDLE with nothing armed. In this order: an aborted or failed message that nobody
  * fills any more rolls back; a splice in wait starts once memory is written; a commit writes what
- * is left and goes on to sync and link; a full run is written; else the owner is asked for more.
+ * is left and goes on to sync and link; a full run, or what there is when memory is short, is
+ * written; else the owner is asked for more.
  */
 void spool_proceed(struct spool_message *message)
 {
@@ -175,7 +185,8 @@ void spool_proceed(struct spool_message *message)
 		spool_commit_start(message);
 		return;
 	}
-	if (message->error == 0 && (run_full(&message->filling) || (left && message->waiting)))
+	if (message->error == 0 && left &&
+		(run_full(&message->filling) || message->waiting || memory_short(message->spool)))
 		flush_start(message);
 	tell_ready(message);
 }
@@ -316,6 +327,8 @@ enum spool_step spool_append(struct spool_message *message, struct span *bytes)
 	}
 	if (message->error != 0)
 		return SPOOL_STEP_FAIL;
+	if (message->state == SPOOL_STATE_IDLE && run->n > 0 && memory_short(message->spool))
+		flush_start(message);
 	return message->waiting ? SPOOL_STEP_WAIT : SPOOL_STEP_OK;
 }
 

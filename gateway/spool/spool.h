@@ -18,7 +18,8 @@
  * at-least-once. With durability = none the two syncs are left out.
  *
  * Octets are held in blocks of SPOOL_BLOCK_BYTES up to SPOOL_STREAM_BYTES a message, then stream to
- * the file; a spool as a whole holds at most its share of memory_bytes_max.
+ * the file; a spool as a whole holds at most its share of memory_bytes_max, and from half of that
+ * on nothing waits in memory for a block run to fill.
  *
  * All callbacks come from ring completions, never from inside a call of the owner's.
  */

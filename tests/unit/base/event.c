@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -289,4 +290,41 @@ Test(event, a_thread_without_sink_writes_at_once)
 
 	stderr_of(log_directly, text, sizeof(text));
 	cr_assert_str_eq(text, "event=start k=\"a\\x0ab\"\n");
+}
+
+Test(event, pieces_are_whole_lines_that_a_pipe_takes_as_one)
+{
+	static char text[3 * PIPE_BUF];
+	struct span lines = span_of(text, sizeof(text));
+
+	memset(text, 'x', sizeof(text));
+	text[99] = '\n';
+	text[PIPE_BUF - 1] = '\n';
+	text[PIPE_BUF + 9] = '\n';
+	cr_assert(eq(sz, event_piece(lines).n, PIPE_BUF));
+	lines = span_of(text, PIPE_BUF - 1);
+	cr_assert(eq(sz, event_piece(lines).n, PIPE_BUF - 1));
+	text[PIPE_BUF - 1] = 'x';
+	lines = span_of(text, sizeof(text));
+	cr_assert(eq(sz, event_piece(lines).n, 100));
+	text[99] = 'x'; /* no line ends in time: as much as goes */
+	cr_assert(eq(sz, event_piece(lines).n, PIPE_BUF));
+	cr_assert(eq(sz, event_piece(span_of(text, 0)).n, 0));
+}
+
+Test(event, a_reader_that_has_stopped_does_not_stop_us)
+{
+	int64_t dropped = counter_sum(COUNTER_LOG_DROPPED);
+	int saved = dup(STDERR_FILENO);
+	int tube[2];
+
+	cr_assert(pipe(tube) == 0);
+	cr_assert(fcntl(tube[1], F_SETFL, O_NONBLOCK) == 0);
+	while (write(tube[1], line, sizeof(line)) > 0)
+		;
+	cr_assert(fcntl(tube[1], F_SETFL, 0) == 0);
+	cr_assert(dup2(tube[1], STDERR_FILENO) >= 0);
+	log_directly();
+	cr_assert(dup2(saved, STDERR_FILENO) >= 0);
+	cr_assert(eq(i64, counter_sum(COUNTER_LOG_DROPPED) - dropped, 1));
 }
