@@ -58,6 +58,7 @@ struct child_facts {
 	uint32_t workers;
 	const int *listen_fds; /* [listener * workers + worker] */
 	int control_fd;
+	int maildir_fd;
 	int channel;
 	bool privileged; /* started as root: drop to config->main.user */
 	uint64_t started_real_us;

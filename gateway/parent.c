@@ -12,6 +12,7 @@
 #include "gateway.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -48,6 +49,7 @@ struct parent {
 	int *listen_fds;
 	size_t listen_fds_n;
 	int control_fd;
+	int maildir_fd;
 	int signal_fd;
 	int channel; /* -1: no child */
 	pid_t child;
@@ -110,19 +112,21 @@ static int listen_all(struct parent *parent, struct err *err)
 	return 0;
 }
 
-/* The Maildir tree's root is made when it is missing and belongs to the child's user. */
-static int maildir_make(const struct parent *parent, struct err *err)
+/* The Maildir tree's root is made when it is missing and then belongs to the child's user; opened
+ * here, it may lie below folders that this user cannot enter. */
+static int maildir_open(struct parent *parent, struct err *err)
 {
 	const char *path = parent->config->spool.maildir;
+	bool made = mkdir(path, 0700) == 0;
 
-	if (mkdir(path, 0700) != 0) {
-		if (errno == EEXIST)
-			return 0;
+	if (!made && errno != EEXIST)
 		return err_set(err, "delivery: cannot make %s: %s", path, strerror(errno));
-	}
-	if (parent->privileged && chown(path, parent->user.uid, parent->user.gid) != 0)
+	if (made && parent->privileged && chown(path, parent->user.uid, parent->user.gid) != 0)
 		return err_set(
 			err, "delivery: cannot give %s to its user: %s", path, strerror(errno));
+	parent->maildir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (parent->maildir_fd < 0)
+		return err_set(err, "delivery: cannot open maildir %s: %s", path, strerror(errno));
 	return 0;
 }
 
@@ -170,7 +174,7 @@ static int parent_open(struct parent *parent, struct err *err)
 	tls_kernel_probe(&parent->kernel);
 	limits_raise(parent);
 	parent->workers = workers_wanted(config);
-	if (maildir_make(parent, err) != 0 || listen_all(parent, err) != 0 ||
+	if (maildir_open(parent, err) != 0 || listen_all(parent, err) != 0 ||
 		control_make(parent, err) != 0)
 		return -1;
 	return signals_open(parent, err);
@@ -186,6 +190,8 @@ static void parent_close(struct parent *parent)
 		close(parent->control_fd);
 		unlink(parent->config->main.control_socket);
 	}
+	if (parent->maildir_fd >= 0)
+		close(parent->maildir_fd);
 	if (parent->material != NULL)
 		tls_material_free(parent->material);
 	if (parent->signal_fd >= 0)
@@ -257,6 +263,7 @@ static void child_main(struct parent *parent, int channel)
 		.workers = parent->workers,
 		.listen_fds = parent->listen_fds,
 		.control_fd = parent->control_fd,
+		.maildir_fd = parent->maildir_fd,
 		.channel = channel,
 		.privileged = parent->privileged,
 		.started_real_us = parent->started_real_us,
@@ -445,6 +452,7 @@ int parent_run(const char *config_path, const struct config *config)
 		.config_path = config_path,
 		.config = config,
 		.control_fd = -1,
+		.maildir_fd = -1,
 		.signal_fd = -1,
 		.channel = -1,
 		.started_real_us = clock_real_us(),

@@ -155,6 +155,7 @@ static int open_all(struct worker *worker)
 		.config = config,
 		.policy = worker->facts.policy,
 		.kernel = child->kernel,
+		.maildir_fd = child->maildir_fd,
 		.worker = worker->facts.index,
 		.workers = child->workers,
 	};

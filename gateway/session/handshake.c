@@ -2,11 +2,12 @@
 /*
  * handshake.c -- STARTTLS or implicit TLS, up to keys in the kernel.
  *
- *	UPGRADE		the 220 is flushed and the multishot receive has had its last completion;
- *any octet that is held by then was sent before the handshake: the session is closed and the octets
- *are never looked at (RFC 3207 6) HANDSHAKE	exact receives; the flight goes out while the next
- *receive waits PLANT		everything is flushed, no receive is armed: keys go to the kernel,
- *or the record layer stays here
+ *	UPGRADE		the 220 is flushed and the multishot receive has had its last completion; any
+ *			octet held by then was sent before the handshake: the session is closed and
+ *			the octets are never looked at (RFC 3207 6)
+ *	HANDSHAKE	exact receives; the flight goes out while the next receive waits
+ *	PLANT		everything is flushed, no receive is armed: keys go to the kernel, or the
+ *			record layer stays here
  */
 #include "session/session-private.h"
 

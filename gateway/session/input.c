@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * input.c -- octets from the socket to plaintext: receives, held buffers, decryption, control
- *records.
+ * records.
  *
  * Where the record layer is decides how octets come:
  *
@@ -12,7 +12,7 @@
  *				belongs to a later record leaves the kernel
  *
  * Buffers are held in order while the dialogue waits for something; at SESSION_HELD_MAX receiving
- *is cancelled and taken up again when they are used up. That is the backpressure.
+ * is cancelled and taken up again when they are used up. That is the backpressure.
  */
 #include "session/session-private.h"
 

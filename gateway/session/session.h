@@ -24,6 +24,7 @@ struct session_facts {
 	struct policy *policy;
 	const struct tls_kernel *kernel;
 	struct ring *ring;
+	int maildir_fd;  /* the Maildir root */
 	uint32_t worker; /* 0 .. workers - 1 */
 	uint32_t workers;
 };

@@ -17,8 +17,8 @@ int session_worker_open(struct session_worker **out, const struct session_facts 
 	if (worker == NULL)
 		return err_set(err, "out of memory");
 	worker->facts = *facts;
-	if (spool_open(&worker->spool, &config->spool, config->smtp.hostname, facts->ring,
-		    facts->worker, facts->workers, err) != 0) {
+	if (spool_open(&worker->spool, &config->spool, facts->maildir_fd, config->smtp.hostname,
+		    facts->ring, facts->worker, facts->workers, err) != 0) {
 		free(worker);
 		return -1;
 	}

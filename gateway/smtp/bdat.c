@@ -84,7 +84,7 @@ bool smtp_bdat_run(struct smtp_turn *turn)
 	if (refusal != SMTP_REPLY_NONE) {
 		smtp->late = *smtp_reply_row(refusal);
 		discard_begin(smtp);
-		return smtp_message_abort(turn);
+		return smtp->message_open && smtp_message_spoil(turn, refusal);
 	}
 	if (smtp->state == SMTP_STATE_BDAT) {
 		smtp_state_set(smtp, SMTP_STATE_CHUNK);

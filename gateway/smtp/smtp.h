@@ -17,10 +17,11 @@
  *			refused for BDAT is replied after the chunk's octets were discarded
  *	CHUNK	 -	a BDAT chunk of `chunk` octets begins (none comes for "BDAT 0")
  *	BODY	 -	`body` holds message octets (dots unstuffed, CRLF kept)
- *	SPOIL	 -	the message will be refused (spoil_code) whatever follows: drop it
+ *	SPOIL	 -	the message will be refused (spoil_code) whatever follows: by its
+ *			octets or by a chunk that cannot be taken: drop it
  *	END	 yes	the message is whole: commit it; accept = 250, with the verdict's text
  *			when given ("queued as ID")
- *	ABORT	 -	the message ended early (RSET, EHLO, a refused BDAT, QUIT ...): drop it
+ *	ABORT	 -	the message ended early (RSET, EHLO, QUIT ...): drop it
  *	STARTTLS -	220 was appended and nothing may follow: flush, then handshake.
  *			smtp_pipelined() tells whether octets followed the command
  *	CLOSE	 -	flush, then close; `reason` says why. Comes again if stepped again

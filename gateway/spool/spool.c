@@ -20,18 +20,17 @@
 
 #define ID_WORKER_SHIFT 8 /* an id is time in us, then the worker */
 
-int spool_open(struct spool **out, const struct spool_settings *settings, const char *hostname,
-	struct ring *ring, uint32_t worker, uint32_t workers, struct err *err)
+int spool_open(struct spool **out, const struct spool_settings *settings, int root_fd,
+	const char *hostname, struct ring *ring, uint32_t worker, uint32_t workers, struct err *err)
 {
 	uint64_t blocks = settings->memory_bytes_max / workers / SPOOL_BLOCK_BYTES;
 	struct spool *spool;
 	int root;
 
 	ASSERT(worker < workers && workers <= 1u << ID_WORKER_SHIFT);
-	root = open(settings->maildir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	root = fcntl(root_fd, F_DUPFD_CLOEXEC, 0);
 	if (root < 0)
-		return err_set(err, "delivery: cannot open maildir %s: %s", settings->maildir,
-			strerror(errno));
+		return err_set(err, "delivery: maildir %s: %s", settings->maildir, strerror(errno));
 	spool = calloc(1, sizeof(*spool));
 	if (spool == NULL) {
 		close(root);

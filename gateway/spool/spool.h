@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * spool.h -- from a message's first octet to durable: collects it, writes it, syncs it, then says
- *so.
+ * spool.h -- from a message's first octet to durable: collects, writes, syncs it, then says so.
  *
  * One spool a worker, on the worker's ring. Today every message goes straight into the recipients'
  * Maildirs before it is answered; the states of one message on disk:
@@ -13,8 +12,11 @@
  *	committed	none			all, synced		250
  *	failed		none			none (rolled back)	451 / 452
  *
- * A crash before "committed" leaves at most a file in tmp/ (any Maildir reader removes old ones)
- *or, while linking, a whole message at some recipients which the client will send again:
+ * New mailboxes are synced up to the root; that a second message to one still being made is safe
+ * relies on a file system that keeps directory operations in order (ext4, XFS, Btrfs).
+ *
+ * A crash before "committed" leaves at most a file in tmp/ (any Maildir reader removes old ones) or,
+ * while linking, a whole message at some recipients which the client will send again:
  * at-least-once. With durability = none the two syncs are left out.
  *
  * Octets are held in blocks of SPOOL_BLOCK_BYTES up to SPOOL_STREAM_BYTES a message, then stream to
@@ -53,7 +55,11 @@ struct spool_owner {
 	void (*spliced)(struct spool_owner *owner, int res);
 };
 
-MUST_USE int spool_open(struct spool **out, const struct spool_settings *settings,
+/*
+ * root_fd: the open Maildir root, duplicated here, so that it may lie below folders that the
+ * worker's user cannot enter. hostname names messages and takes mail for <postmaster>. -1 and err.
+ */
+MUST_USE int spool_open(struct spool **out, const struct spool_settings *settings, int root_fd,
 	const char *hostname, struct ring *ring, uint32_t worker, uint32_t workers,
 	struct err *err);
 void spool_close(struct spool *spool); /* no message may be left */

@@ -118,7 +118,7 @@ Test(smtp_bdat, size_over_chunks)
 		const char *log;
 	} rows[] = {
 		{500, BDAT_L " CHUNK(500) 250/2.0.0 CHUNK(500) END(x"},
-		{501, BDAT_L " CHUNK(500) 250/2.0.0 ABORT 552/5.3.4 250/2.0.0"},
+		{501, BDAT_L " CHUNK(500) 250/2.0.0 SPOIL(552) 552/5.3.4 250/2.0.0"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {

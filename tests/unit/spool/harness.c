@@ -3,6 +3,8 @@
 #include "tests/unit/spool/harness.h"
 
 #include <dirent.h>
+#include <unistd.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
@@ -34,14 +36,18 @@ void harness_open(uint64_t memory_bytes_max, bool durable)
 	struct spool_settings settings = {
 		.maildir = root, .durable = durable, .memory_bytes_max = memory_bytes_max};
 	struct err err = {0};
+	int root_fd;
 
 	if (root[0] == '\0') {
 		snprintf(root, sizeof(root), "/tmp/postern-spool-XXXXXX");
 		cr_assert(mkdtemp(root) != NULL);
 	}
 	cr_assert(ring_open(&ring, &ring_settings, &err) == 0, "%s", err.text);
-	cr_assert(spool_open(&spool, &settings, "mx.example.org", ring, 0, 1, &err) == 0, "%s",
-		err.text);
+	root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert(root_fd >= 0);
+	cr_assert(spool_open(&spool, &settings, root_fd, "mx.example.org", ring, 0, 1, &err) == 0,
+		"%s", err.text);
+	close(root_fd);
 	fds_before = fds_n();
 }
 
