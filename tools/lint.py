@@ -121,6 +121,19 @@ def run(command):
     return subprocess.run(command, cwd=TOP, capture_output=True, text=True)
 
 
+def check_notes():
+    """every kernel note that is named exists, every note names its test"""
+    for path in [*c_files(), *sources("*.md", "gateway/man/*", "kernel-notes/*.md")]:
+        for number, line in enumerate(lines(path), 1):
+            for name in re.findall(r"kernel-notes/([\w.-]+\.md)", line):
+                if not (TOP / "kernel-notes" / name).exists():
+                    yield f"{where(path, number)}: there is no kernel-notes/{name}"
+    for path in sources("kernel-notes/*.md"):
+        for name in re.findall(r"tests/kernel/(\w+\.c)", path.read_text()):
+            if not (TOP / "tests/kernel" / name).exists():
+                yield f"{where(path, 1)}: there is no tests/kernel/{name}"
+
+
 def check_format():
     """clang-format finds nothing to change"""
     done = run(["clang-format", "--dry-run", "-Werror", *map(str, c_files())])
@@ -159,8 +172,8 @@ def check_scripts():
 
 
 def main():
-    checks = [check_includes, check_owners, check_sizes, check_words, check_format, check_manuals,
-              check_scripts]
+    checks = [check_includes, check_owners, check_sizes, check_words, check_notes, check_format,
+              check_manuals, check_scripts]
     failed = 0
     print(f"1..{len(checks)}")
     for number, check in enumerate(checks, 1):

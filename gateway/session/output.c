@@ -96,7 +96,7 @@ void session_output_drop(struct session *session)
 	session->control_due = false;
 }
 
-/* A control record with its type (kernel-notes/control-record.md). */
+/* A control record with its type (kernel-notes/ktls-control-records.md). */
 static void send_control(struct session *session)
 {
 	struct cmsghdr *cmsg;

@@ -98,7 +98,7 @@ MUST_USE bool spool_abort(struct spool_message *message);
  * Moves 1 to n octets from the socket `fd` to the message's file without bringing them to user
  * space, waiting for them if need be; then spliced(). Nothing may be appended meanwhile, and no
  * other receive may be outstanding on fd. Octets that cannot be written are taken all the same and
- * the message fails. (kernel-notes/splice.md)
+ * the message fails. (kernel-notes/ktls-splice.md)
  */
 void spool_splice(struct spool_message *message, int fd, uint64_t n);
 
