@@ -5,7 +5,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <time.h>
 #include <unistd.h>
+
+#define FREE_PAUSE_MS 20
+#define FREE_TRIES    100 /* 2 s in all */
 
 static socklen_t address_of(
 	const struct listener_settings *listener, struct sockaddr_storage *address)
@@ -68,6 +72,19 @@ static int probe_free(const struct sockaddr_storage *address, socklen_t n)
 	return error;
 }
 
+/* A gateway that was killed leaves its child to end a moment later: waits for that. */
+static int wait_free(const struct sockaddr_storage *address, socklen_t n)
+{
+	const struct timespec pause = {.tv_nsec = FREE_PAUSE_MS * 1000000L};
+	int error = probe_free(address, n);
+
+	for (unsigned i = 0; i < FREE_TRIES && error == -EADDRINUSE; i++) {
+		nanosleep(&pause, NULL);
+		error = probe_free(address, n);
+	}
+	return error;
+}
+
 int accept_listen(
 	const struct listener_settings *listener, int *fds, uint32_t workers, struct err *err)
 {
@@ -78,7 +95,7 @@ int accept_listen(
 	if (n == 0)
 		return err_set(err, "listener \"%s\": \"%s\" is not a numeric address",
 			listener->title, listener->address);
-	error = probe_free(&address, n);
+	error = wait_free(&address, n);
 	for (uint32_t i = 0; i < workers && error == 0; i++) {
 		fds[i] = listen_one(&address, n);
 		if (fds[i] >= 0)
