@@ -107,9 +107,15 @@ vm: deps
 	@$(MAKE) --no-print-directory all tests
 	@exec tests/check vm
 
-asan ubsan tsan: deps
+asan ubsan: deps
 	@$(MAKE) --no-print-directory -j2 SAN=$@ sanitized
 	@BUILD=$(BUILD_ROOT)/$@ exec tests/check unit dialog corpus
+
+# Criterion does not start under ThreadSanitizer: the programs run, the unit tests do not.
+tsan: deps
+	@$(MAKE) --no-print-directory -j2 SAN=tsan all
+	@TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp BUILD=$(BUILD_ROOT)/tsan \
+		exec tests/check dialog corpus
 
 fuzz: deps
 	@$(MAKE) --no-print-directory fuzzers
