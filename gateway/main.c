@@ -11,6 +11,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/event.h"
+
 static const char usage[] =
 	"usage: postern -c FILE        run in the foreground\n"
 	"       postern -t -c FILE     check the configuration and what it names, then exit\n"
@@ -107,6 +109,7 @@ int main(int argc, char **argv)
 	int option;
 	int code;
 
+	event_stderr_init();
 	while ((option = getopt(argc, argv, "c:thV")) != -1) {
 		switch (option) {
 		case 'c':

@@ -3,14 +3,28 @@
 #include "base/event.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
 static enum event_target target = EVENT_TARGET_STDERR;
+static bool is_file; /* stderr is a file, and appended to */
+static size_t piece_max = PIPE_BUF;
 static _Thread_local struct event_sink *sink_mine;
+
+void event_stderr_init(void)
+{
+	struct stat st;
+
+	if (fstat(STDERR_FILENO, &st) != 0 || !S_ISREG(st.st_mode))
+		return;
+	is_file = fcntl(STDERR_FILENO, F_SETFL, fcntl(STDERR_FILENO, F_GETFL) | O_APPEND) == 0;
+	piece_max = is_file ? EVENT_SINK_BYTES : PIPE_BUF;
+}
 
 void event_target_set(enum event_target to)
 {
@@ -103,12 +117,12 @@ void event_u64(struct event *event, const char *key, uint64_t value)
 
 struct span event_piece(struct span lines)
 {
-	size_t n = min_size(lines.n, PIPE_BUF);
+	size_t n = min_size(lines.n, piece_max);
 
 	if (n < lines.n)
 		while (n > 0 && lines.p[n - 1] != '\n')
 			n--;
-	return span_of(lines.p, n > 0 ? n : min_size(lines.n, PIPE_BUF));
+	return span_of(lines.p, n > 0 ? n : min_size(lines.n, piece_max));
 }
 
 /* A pipe whose reader has stopped must not stop us. */
@@ -155,8 +169,15 @@ void event_close(struct event *event)
 		return;
 	}
 	half = &sink_mine->halves[sink_mine->filling];
-	if (!buf_put(half, buf_span(line)))
+	if (buf_put(half, buf_span(line)))
+		return;
+	if (!is_file) {
 		count(COUNTER_LOG_DROPPED);
+		return;
+	}
+	event_write_lines(buf_span(half)); /* a file takes it without waiting for a reader */
+	buf_clear(half);
+	(void)!buf_put(half, buf_span(line));
 }
 
 void event_text(enum counter counter, const char *name, const char *key, const char *value)

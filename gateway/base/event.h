@@ -13,7 +13,8 @@
  *
  * Lines go to the thread's sink. A thread without one writes straight to stderr: start-up and
  * the parent do. A worker's sink collects lines and is drained by whoever set it (event_sink_take),
- * so that a slow log never stops a session; lines that do not fit are dropped and counted.
+ * so that a slow log never stops a session; lines that do not fit are dropped and counted, but for
+ * a log that is a file: there the worker writes what it has at once.
  */
 #ifndef POSTERN_BASE_EVENT_H
 #define POSTERN_BASE_EVENT_H
@@ -43,11 +44,18 @@ void event_text(enum counter counter, const char *name, const char *key, const c
 
 enum event_target { EVENT_TARGET_STDERR, EVENT_TARGET_SYSLOG };
 
+/*
+ * Before any thread writes: a stderr that is a file is set to append, since writes of several threads
+ * at the file's own position, by io_uring, would overwrite one another (kernel-notes/ring-file-position.md),
+ * and may then be written in large pieces.
+ */
+void event_stderr_init(void);
+
 /* Chooses where threads without a sink write; syslog by way of syslog(3), facility mail. */
 void event_target_set(enum event_target target);
 enum event_target event_target_get(void);
 
-#define EVENT_SINK_BYTES (128 * 1024)
+#define EVENT_SINK_BYTES (256 * 1024)
 
 /* A worker's two halves: one is filled while the other is written out. */
 struct event_sink {
@@ -73,7 +81,8 @@ void event_write_lines(struct span lines);
 
 #define EVENT_WRITE_MS 1000
 
-/* The first of some lines: as many as fit into PIPE_BUF, which a pipe takes as one. */
+/* The first of some lines: as many as are written as one. For a file that is all, for a pipe or a
+ * socket as many as fit into PIPE_BUF. */
 struct span event_piece(struct span lines);
 
 #endif
