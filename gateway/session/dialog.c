@@ -203,6 +203,7 @@ static void on_spliced(struct spool_owner *owner, int res)
 	if (res > 0 && session->stage == SESSION_STAGE_SMTP) {
 		smtp_chunk_moved(&session->smtp, (uint64_t)res);
 		session->bytes_in += (uint32_t)res;
+		session->taken += (uint32_t)res;
 		count_add(COUNTER_BYTES_RECEIVED, res);
 		session->active_ms = session_now(session);
 	} else if (res == 0) {

@@ -370,6 +370,7 @@ enum session_input session_input_next(struct session *session)
 			session->in = span_take(&session->held->bytes, session->held->bytes.n);
 		if (input != SESSION_INPUT_READY)
 			return input;
+		session->taken += session->in.n;
 	}
 	return SESSION_INPUT_READY;
 }

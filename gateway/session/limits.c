@@ -6,8 +6,8 @@
  * fires, finds nothing due and is set again, so octets that arrive cost no timer work.
  *
  * A slow client cannot live on single octets: the command limit runs from the last whole command, a
- * message must arrive at rate_bytes_min on average over each window, the session has a limit of its
- * own.
+ * message must arrive at rate_bytes_min on average over each window (counted in clear: a record of
+ * one octet is one octet), the session has a limit of its own.
  */
 #include "session/session-private.h"
 
@@ -88,7 +88,7 @@ void session_limits_body(struct session *session)
 {
 	session->active_ms = session_now(session);
 	session->window_ms = session->active_ms;
-	session->window_bytes = session->bytes_in;
+	session->window_taken = session->taken;
 }
 
 void session_limits_update(struct session *session)
@@ -114,10 +114,10 @@ static bool fast_enough(struct session *session)
 	const struct session_settings *settings = settings_of(session);
 	uint64_t least = (uint64_t)settings->rate_bytes_min * settings->rate_window_ms / 1000;
 
-	if (session->bytes_in - session->window_bytes < least)
+	if (session->taken - session->window_taken < least)
 		return false;
 	session->window_ms = session_now(session);
-	session->window_bytes = session->bytes_in;
+	session->window_taken = session->taken;
 	return true;
 }
 

@@ -156,7 +156,8 @@ struct session {
 	uint64_t stage_ms;  /* when the stage was entered, or the last command was answered */
 	uint64_t active_ms; /* when octets last came in */
 	uint64_t window_ms; /* rate: start of the window */
-	uint64_t window_bytes;
+	uint64_t window_taken;
+	uint64_t taken;        /* octets in clear: what records add is no progress of a message */
 	uint64_t linger_bytes; /* bytes_in at which lingering ends */
 
 	/* for the log */

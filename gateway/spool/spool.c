@@ -31,6 +31,12 @@ int spool_open(struct spool **out, const struct spool_settings *settings, int ro
 	root = fcntl(root_fd, F_DUPFD_CLOEXEC, 0);
 	if (root < 0)
 		return err_set(err, "delivery: maildir %s: %s", settings->maildir, strerror(errno));
+	if (faccessat(root, ".", W_OK | X_OK, AT_EACCESS) != 0) {
+		err_set(err, "delivery: user %u may not write to maildir %s: %s",
+			(unsigned)geteuid(), settings->maildir, strerror(errno));
+		close(root);
+		return -1;
+	}
 	spool = calloc(1, sizeof(*spool));
 	if (spool == NULL) {
 		close(root);

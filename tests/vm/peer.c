@@ -13,6 +13,7 @@
  *   -h HOST -p PORT -n NAME -s none|starttls|implicit -v 1.2|1.3 -c CIPHER -f FROM -t TO -m FILE
  *   -b            by BDAT; -k CHUNK octets each, -P pipelined, -B as BINARYMIME
  *   -u | -U       KeyUpdate in the middle that asks for the server's | that does not
+ *   -e            not in the middle of DATA but behind the final dot, and NOOP under the new key
  *   -x record|between    cut off in the middle without close_notify
  */
 #include "peer.h"
@@ -99,7 +100,7 @@ static void parse(int count, char **words, struct peer_settings *settings)
 		.name = "peer.example.net",
 		.from = "peer@example.net",
 		.to = "user@example.org"};
-	while ((option = getopt(count, words, "h:p:n:s:v:c:f:t:m:bk:PBuUx:")) != -1) {
+	while ((option = getopt(count, words, "h:p:n:s:v:c:f:t:m:bk:PBuUex:")) != -1) {
 		switch (option) {
 		case 'h':
 			settings->host = optarg;
@@ -146,6 +147,9 @@ static void parse(int count, char **words, struct peer_settings *settings)
 		case 'U':
 			settings->key_update = true;
 			settings->key_update_asked = option == 'u';
+			break;
+		case 'e':
+			settings->key_update_last = true;
 			break;
 		case 'x':
 			settings->cut = !strcmp(optarg, "record") ? PEER_CUT_IN_RECORD

@@ -36,6 +36,7 @@ struct peer_settings {
 	bool binary;
 	bool key_update;       /* a KeyUpdate in the middle of the message */
 	bool key_update_asked; /* one that asks for the server's */
+	bool key_update_last;  /* behind the final dot of DATA, before its reply */
 	enum peer_cut cut;     /* after half of the message */
 };
 

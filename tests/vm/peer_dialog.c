@@ -5,6 +5,7 @@
  */
 #include "peer.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -111,12 +112,16 @@ static ssize_t take(struct dialog *dialog, char *to, size_t room)
 	if (!dialog->ssl) {
 		ssize_t got = recv(dialog->fd, to, room, 0);
 
+		if (got < 0 && errno == EAGAIN)
+			peer_fail("nothing came for %d s", WAIT_SECONDS);
 		dialog->status = PEER_CUT_OFF;
 		return got;
 	}
 	n = SSL_read(dialog->ssl, to, (int)room);
 	if (n > 0)
 		return n;
+	if (SSL_get_error(dialog->ssl, n) == SSL_ERROR_WANT_READ)
+		peer_fail("nothing came for %d s", WAIT_SECONDS);
 	dialog->status = SSL_get_error(dialog->ssl, n) == SSL_ERROR_ZERO_RETURN
 				 ? PEER_CLOSED_CLEANLY
 				 : PEER_CUT_OFF;
@@ -221,6 +226,20 @@ static void update_key(struct dialog *dialog, const struct peer_settings *settin
 		peer_fail("no KeyUpdate possible");
 }
 
+/* The final dot, a new key and a command under it leave before the message is answered. */
+static int end_with_new_key(struct dialog *dialog, const struct peer_settings *settings)
+{
+	int code;
+
+	put_line(dialog, ".");
+	update_key(dialog, settings);
+	put_line(dialog, "NOOP");
+	code = read_reply(dialog);
+	if (code != 250)
+		return code;
+	return read_reply(dialog);
+}
+
 /* Ends our direction without close_notify; the server's answer, if any, is read to the end. */
 static int cut_off(struct dialog *dialog, enum peer_cut cut)
 {
@@ -250,7 +269,7 @@ static int send_data(struct dialog *dialog, const struct peer_settings *settings
 
 		if (at >= half && half > 0) {
 			half = 0;
-			if (settings->key_update)
+			if (settings->key_update && !settings->key_update_last)
 				update_key(dialog, settings);
 			/* The most tempting place: all that is missing is the CRLF after the dot.
 			 */
@@ -264,6 +283,8 @@ static int send_data(struct dialog *dialog, const struct peer_settings *settings
 			break;
 		at += line;
 	}
+	if (settings->key_update_last)
+		return end_with_new_key(dialog, settings);
 	put_line(dialog, ".");
 	return read_reply(dialog);
 }

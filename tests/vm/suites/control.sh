@@ -74,6 +74,7 @@ asked_works()
 	check "ktls=$mode: KeyUpdate in the middle of BDAT chunks" peer mail -v 1.3 -u -b -k 30000 \
 		-t chunks@example.org -m "$DIR/message"
 	check "ktls=$mode: and stored byte for byte" arrived chunks "$DIR/message"
+	check "ktls=$mode: KeyUpdate both ways behind the final dot: 250" behind_dot dot -u
 	check "ktls=$mode: the metric counts KeyUpdates" metric_over postern_tls_keyupdate_total 5
 }
 
@@ -84,6 +85,8 @@ asked_closes()
 	check "ktls=$mode: nothing was stored" nothing_for both
 	check "ktls=$mode: KeyUpdate both ways in the middle of DATA: no 250" no_250 -u
 	check "ktls=$mode: nothing was stored of it" nothing_for mid
+	check "ktls=$mode: KeyUpdate both ways behind the final dot: 250 or a close" \
+		behind_dot_closes dot -u
 	check "ktls=$mode: the metric counts refusals" metric_over postern_tls_keyupdate_refused_total 1
 }
 
@@ -94,6 +97,7 @@ unasked_works()
 	check "ktls=$mode: KeyUpdate one way in the middle of DATA" peer mail -v 1.3 -U \
 		-t unasked@example.org -m "$DIR/message"
 	check "ktls=$mode: and stored byte for byte" arrived unasked "$DIR/message"
+	check "ktls=$mode: KeyUpdate one way behind the final dot: 250" behind_dot last -U
 }
 
 unasked_closes()
@@ -102,6 +106,8 @@ unasked_closes()
 	check "ktls=$mode: nothing was stored" nothing_for one
 	check "ktls=$mode: KeyUpdate one way in the middle of DATA: no 250" no_250 -U
 	check "ktls=$mode: nothing was stored of it" nothing_for mid
+	check "ktls=$mode: KeyUpdate one way behind the final dot: 250 or a close" \
+		behind_dot_closes last -U
 }
 
 # The server closes with our bytes unread, so its close_notify may be lost to the reset: 3 or 4.
@@ -110,6 +116,33 @@ no_250()
 	local status=0
 	peer mail -v 1.3 "$1" -t mid@example.org -m "$DIR/message" || status=$?
 	[ $status -ge 3 ] || { echo "ended with $status"; return 1; }
+}
+
+# behind_dot NAME OPTION: a KeyUpdate and a NOOP under the new key right behind the final dot, so that
+# they come while the message is being stored; some times over, for it is a matter of moments.
+behind_dot()
+{
+	local i who
+	for i in 1 2 3 4 5; do
+		who=$1$i
+		peer mail -v 1.3 "$2" -e -n $who -t $who@example.org -m "$DIR/message" || return 1
+		arrived $who "$DIR/message" || return 1
+	done
+}
+
+# The same where the kernel cannot re-key: all is answered or the session is closed, but it never
+# hangs (peer then ends with 1) and no half of a message is stored.
+behind_dot_closes()
+{
+	local i who status
+	for i in 1 2 3 4 5; do
+		who=$1$i status=0
+		peer mail -v 1.3 "$2" -e -n $who -t $who@example.org -m "$DIR/message" || status=$?
+		case $status in 0 | 3 | 4) ;; *) echo "ended with $status"; return 1 ;; esac
+		session_has helo=$who || return 1
+		nothing_for $who || arrived $who "$DIR/message" || return 1
+		[ $status != 0 ] || arrived $who "$DIR/message" || return 1
+	done
 }
 
 # Without re-key, what lies in the kernel cannot follow: `always` neither way, `auto` (sending only)
