@@ -35,10 +35,12 @@ UNIT_ROOMS = $(notdir $(patsubst %/,%,$(wildcard tests/unit/*/)))
 UNIT_TESTS = $(UNIT_ROOMS:%=$(BUILD)/tests/unit/%)
 FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD_ROOT)/fuzz/%,$(wildcard tests/fuzz/*.c))
 
-.PHONY: all tests sanitized fuzzers FORCE deps run check vm asan ubsan tsan lint fuzz format install clean help
-all: $(PROGRAMS)
+BENCH_PROGRAMS = $(BUILD)/postern-load $(BUILD)/postern-sink
 
-include tests/kernel/tests.mk tests/vm/tests.mk
+.PHONY: all tests sanitized fuzzers FORCE deps run check vm asan ubsan tsan lint fuzz format install clean help
+all: $(PROGRAMS) $(BENCH_PROGRAMS)
+
+include tests/kernel/tests.mk tests/vm/tests.mk bench/bench.mk
 
 tests: all $(UNIT_TESTS) $(KERNEL_TESTS) $(VM_PROGRAMS)
 
@@ -132,6 +134,9 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8
 	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/sbin
 	install -m 644 gateway/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install $(BENCH_PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 bench/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 gateway/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 
 clean:

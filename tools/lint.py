@@ -144,7 +144,7 @@ def check_format():
 
 def check_manuals():
     """manual pages are clean under mandoc -Tlint"""
-    pages = list(map(str, sources("gateway/man/*.[1-9]")))
+    pages = list(map(str, sources("gateway/man/*.[1-9]", "bench/man/*.[1-9]")))
     if not pages:
         yield "gateway/man: no manual pages"
         return

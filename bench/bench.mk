@@ -1,0 +1,20 @@
+# The load tools (BENCH_PROGRAMS), see bench/man. Included by the Makefile; objects are made by its pattern rule.
+
+BENCH_LIB_SRC = $(wildcard bench/lib/*.c)
+BENCH_LOAD_SRC = $(wildcard bench/load/*.c)
+BENCH_SINK_SRC = $(wildcard bench/sink/*.c)
+BENCH_BASE_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard gateway/base/*.c) gateway/version.c)
+BENCH_LIB_OBJ = $(BENCH_LIB_SRC:%.c=$(BUILD)/obj/%.o)
+BENCH_LOAD_OBJ = $(BENCH_LOAD_SRC:%.c=$(BUILD)/obj/%.o)
+BENCH_SINK_OBJ = $(BENCH_SINK_SRC:%.c=$(BUILD)/obj/%.o)
+
+$(BUILD)/postern-load: $(BENCH_LOAD_OBJ) $(BENCH_LIB_OBJ) $(BENCH_BASE_OBJ)
+$(BUILD)/postern-sink: $(BENCH_SINK_OBJ) $(BENCH_LIB_OBJ) $(BENCH_BASE_OBJ)
+$(BENCH_PROGRAMS):
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libssl libcrypto) -lm
+
+# The unit tests of these tools link what they test, besides the rooms.
+BENCH_TEST_OBJ = $(BENCH_LIB_OBJ) $(patsubst %,$(BUILD)/obj/bench/%.o,load/content sink/fault sink/numbers)
+$(BUILD)/tests/unit/bench: $(BENCH_TEST_OBJ)
+$(BUILD)/tests/unit/bench: PKG_LIBS += -lm
