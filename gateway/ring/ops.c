@@ -75,6 +75,11 @@ void ring_shutdown(struct ring *ring, struct op *op, int fd, int how)
 	io_uring_prep_shutdown(ring_op_arm(ring, op), fd, how);
 }
 
+void ring_socket(struct ring *ring, struct op *op, int domain, int type, int protocol)
+{
+	io_uring_prep_socket(ring_op_arm(ring, op), domain, type | SOCK_CLOEXEC, protocol, 0);
+}
+
 /* ---- what multishot recvmsg leaves: header, name, control, payload ---- */
 
 void ring_msg_init(struct msghdr *msg)
@@ -154,6 +159,28 @@ void ring_fsync(struct ring *ring, struct op *op, int fd, bool data_only)
 	io_uring_prep_fsync(ring_op_arm(ring, op), fd, data_only ? IORING_FSYNC_DATASYNC : 0);
 }
 
+void ring_writev_sync(struct ring *ring, struct op *op, struct op *sync, int fd,
+	const struct iovec *iov, unsigned n, uint64_t offset)
+{
+	struct io_uring_sqe *sqe;
+
+	ring_room(ring, 2); /* a chain does not reach past one submission */
+	sqe = ring_op_arm(ring, op);
+	io_uring_prep_writev(sqe, fd, iov, n, offset);
+	sqe->flags |= IOSQE_IO_LINK;
+	io_uring_prep_fsync(ring_op_arm(ring, sync), fd, IORING_FSYNC_DATASYNC);
+}
+
+void ring_read(struct ring *ring, struct op *op, int fd, void *p, size_t n, uint64_t offset)
+{
+	io_uring_prep_read(ring_op_arm(ring, op), fd, p, len_of(n), offset);
+}
+
+void ring_fallocate(struct ring *ring, struct op *op, int fd, int mode, uint64_t offset, uint64_t n)
+{
+	io_uring_prep_fallocate(ring_op_arm(ring, op), fd, mode, (off_t)offset, (off_t)n);
+}
+
 void ring_mkdirat(struct ring *ring, struct op *op, int dir, const char *path, mode_t mode)
 {
 	io_uring_prep_mkdirat(ring_op_arm(ring, op), dir, path, mode);
@@ -185,6 +212,13 @@ void ring_splice(struct ring *ring, struct op *op, int in, int64_t in_offset, in
 void ring_poll(struct ring *ring, struct op *op, int fd, short events)
 {
 	io_uring_prep_poll_add(ring_op_arm(ring, op), fd, (unsigned short)events);
+}
+
+void ring_timeout(struct ring *ring, struct op *op, struct ring_time *time, uint64_t us)
+{
+	_Static_assert(sizeof(*time) == sizeof(struct __kernel_timespec), "the kernel's own shape");
+	*time = (struct ring_time){(int64_t)(us / 1000000), (long long)(us % 1000000) * 1000};
+	io_uring_prep_timeout(ring_op_arm(ring, op), (struct __kernel_timespec *)time, 0, 0);
 }
 
 void ring_nop(struct ring *ring, struct op *op)

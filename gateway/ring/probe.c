@@ -145,6 +145,9 @@ static const struct {
 	{IORING_OP_RENAMEAT, "renameat"},
 	{IORING_OP_UNLINKAT, "unlinkat"},
 	{IORING_OP_ASYNC_CANCEL, "cancel"},
+	{IORING_OP_SOCKET, "socket"},
+	{IORING_OP_TIMEOUT, "timeout"},
+	{IORING_OP_FALLOCATE, "fallocate"},
 };
 
 static int probe_ops(struct io_uring *uring, struct ring_features *features, struct err *err)

@@ -94,6 +94,12 @@ struct io_uring_sqe *ring_op_arm(struct ring *ring, struct op *op)
 	return sqe;
 }
 
+void ring_room(struct ring *ring, unsigned n)
+{
+	if (io_uring_sq_space_left(&ring->uring) < n)
+		submit_early(ring);
+}
+
 /*
  * Submits and waits for `min_complete` completions, for wait_ms at most (-1: for ever). GETEVENTS
  * always: with DEFER_TASKRUN only that makes the kernel post completions, and it is what brings

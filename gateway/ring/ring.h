@@ -41,6 +41,11 @@ struct op {
 	struct list node; /* among the parked ones */
 };
 
+struct ring_time {
+	int64_t s;
+	long long ns;
+};
+
 /* Flags given to op_done_fn. */
 #define RING_MORE             (1u << 0) /* multishot: further completions will come */
 #define RING_BUFFER           (1u << 1) /* a provided buffer came along: ring_buffer_of(flags) */
@@ -122,6 +127,8 @@ void ring_sendmsg(struct ring *ring, struct op *op, int fd, const struct msghdr 
 void ring_connect(
 	struct ring *ring, struct op *op, int fd, const struct sockaddr *address, socklen_t n);
 void ring_shutdown(struct ring *ring, struct op *op, int fd, int how);
+/* res = a new socket (CLOEXEC), made without a system call of ours. */
+void ring_socket(struct ring *ring, struct op *op, int domain, int type, int protocol);
 
 /* ---- provided buffers ---- */
 
@@ -149,6 +156,13 @@ void ring_write(struct ring *ring, struct op *op, int fd, struct span bytes,
 	uint64_t offset); /* may be short */
 void ring_writev(struct ring *ring, struct op *op, int fd, const struct iovec *iov, unsigned n,
 	uint64_t offset);
+/* The write, and once it is done in full, fdatasync: both submitted at once, in this order. A short
+ * or failed write ends `sync` with -ECANCELED. Each has its completion. */
+void ring_writev_sync(struct ring *ring, struct op *op, struct op *sync, int fd,
+	const struct iovec *iov, unsigned n, uint64_t offset);
+void ring_read(struct ring *ring, struct op *op, int fd, void *p, size_t n, uint64_t offset);
+void ring_fallocate(
+	struct ring *ring, struct op *op, int fd, int mode, uint64_t offset, uint64_t n);
 void ring_fsync(struct ring *ring, struct op *op, int fd, bool data_only);
 void ring_mkdirat(struct ring *ring, struct op *op, int dir, const char *path, mode_t mode);
 void ring_linkat(struct ring *ring, struct op *op, int from_dir, const char *from, int to_dir,
@@ -163,6 +177,9 @@ void ring_splice(struct ring *ring, struct op *op, int in, int64_t in_offset, in
 
 /* One poll; res = the events that are ready. */
 void ring_poll(struct ring *ring, struct op *op, int fd, short events);
+
+/* Completes with -ETIME after `us` microseconds; *time is the caller's and must stay valid. */
+void ring_timeout(struct ring *ring, struct op *op, struct ring_time *time, uint64_t us);
 
 /* Completes with 0 at once: a step of a sequence that has nothing to do. */
 void ring_nop(struct ring *ring, struct op *op);

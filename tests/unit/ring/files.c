@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* files.c -- each file op once, with its usual error, in a folder of its own. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "tests/unit/ring/harness.h"
@@ -137,6 +139,84 @@ Test(files, a_write_to_a_full_device_is_enospc)
 	ring_write(ring, &step.op, fd, span_str("x"), 0);
 	cr_assert(eq(int, step_wait(&step), -ENOSPC));
 	close(fd);
+}
+
+Test(files, read_and_fallocate)
+{
+	struct step step;
+	char got[8] = "";
+	int fd;
+
+	step_init(&step);
+	fd = file_make(&step, "room");
+	ring_fallocate(ring, &step.op, fd, 0, 0, 4096);
+	cr_assert(eq(int, step_wait(&step), 0));
+	cr_assert(eq(long, (long)lseek(fd, 0, SEEK_END), 4096));
+	cr_assert(pwrite(fd, "abc", 3, 100) == 3);
+	ring_read(ring, &step.op, fd, got, 3, 100);
+	cr_assert(eq(int, step_wait(&step), 3));
+	cr_assert(strcmp(got, "abc") == 0);
+	ring_read(ring, &step.op, fd, got, 3, 4096);
+	cr_assert(eq(int, step_wait(&step), 0));
+	close(fd);
+	cr_assert(eq(int, unlink_name(&step, "room"), 0));
+}
+
+Test(files, a_write_and_its_sync_go_together)
+{
+	struct iovec iov[2] = {{(char[]){"ab"}, 2}, {(char[]){"cd"}, 2}};
+	struct step write, sync;
+	char got[8];
+	int fd;
+
+	step_init(&write);
+	step_init(&sync);
+	fd = file_make(&write, "log");
+	for (unsigned i = 0; i < 100; i++) { /* also where the queue of 16 is nearly full */
+		struct step fill[16];
+
+		for (unsigned j = 0; j < i % 16; j++) {
+			step_init(&fill[j]);
+			ring_nop(ring, &fill[j].op);
+		}
+		ring_writev_sync(ring, &write.op, &sync.op, fd, iov, 2, 4ull * i);
+		cr_assert(eq(int, step_wait(&sync), 0));
+		cr_assert(not(write.op.armed), "the sync overtook the write");
+		cr_assert(eq(int, write.res, 4));
+		for (unsigned j = 0; j < i % 16; j++)
+			step_wait(&fill[j]);
+	}
+	cr_assert(pread(fd, got, 4, 396) == 4 && memcmp(got, "abcd", 4) == 0);
+	close(fd);
+	cr_assert(eq(int, unlink_name(&write, "log"), 0));
+}
+
+Test(files, after_a_failed_or_short_write_there_is_no_sync)
+{
+	struct rlimit limit, small;
+	struct iovec iov = {(char[]){"abcdefgh"}, 8};
+	struct step write, sync;
+	int fd;
+
+	step_init(&write);
+	step_init(&sync);
+	fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	ring_writev_sync(ring, &write.op, &sync.op, fd, &iov, 1, 0);
+	cr_assert(eq(int, step_wait(&sync), -ECANCELED));
+	cr_assert(eq(int, step_wait(&write), -ENOSPC));
+	close(fd);
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &limit);
+	small = (struct rlimit){4, limit.rlim_max};
+	setrlimit(RLIMIT_FSIZE, &small);
+	fd = file_make(&write, "short");
+	ring_writev_sync(ring, &write.op, &sync.op, fd, &iov, 1, 0);
+	cr_expect(eq(int, step_wait(&sync), -ECANCELED));
+	cr_expect(eq(int, step_wait(&write), 4));
+	setrlimit(RLIMIT_FSIZE, &limit);
+	close(fd);
+	cr_assert(eq(int, unlink_name(&write, "short"), 0));
 }
 
 Test(files, hundreds_of_writes_at_once_all_land_where_they_should)

@@ -185,6 +185,24 @@ static void again_done(struct op *op, int res, uint32_t flags)
 		ring_stop(ring);
 }
 
+Test(loop, a_timeout_of_microseconds_is_no_shorter_and_can_be_cancelled)
+{
+	struct timespec from, to;
+	struct ring_time time;
+	struct step step;
+	int64_t us;
+
+	step_init(&step);
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	ring_timeout(ring, &step.op, &time, 1500);
+	cr_assert(eq(int, step_wait(&step), -ETIME));
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	us = (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000;
+	cr_assert(ge(i64, us, 1500));
+	ring_timeout(ring, &step.op, &time, 3600000000);
+	cr_assert(eq(int, step_cancel(&step), -ECANCELED));
+}
+
 Test(loop, a_handler_may_start_its_own_op_again)
 {
 	struct op op = {.done = again_done};

@@ -118,6 +118,26 @@ Test(sockets, connect_send_recv_shutdown)
 	close(listener);
 }
 
+Test(sockets, a_socket_made_by_the_ring_connects)
+{
+	struct sockaddr_in address;
+	int listener = listen_on(&address);
+	struct step step;
+	int fd;
+
+	step_init(&step);
+	ring_socket(ring, &step.op, AF_INET, SOCK_STREAM, 0);
+	fd = step_wait(&step);
+	cr_assert(ge(int, fd, 0));
+	cr_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	ring_connect(ring, &step.op, fd, (struct sockaddr *)&address, sizeof(address));
+	cr_assert(eq(int, step_wait(&step), 0));
+	ring_socket(ring, &step.op, 250, SOCK_STREAM, 0);
+	cr_assert(eq(int, step_wait(&step), -EAFNOSUPPORT));
+	close(fd);
+	close(listener);
+}
+
 Test(sockets, connecting_to_a_closed_port_is_refused)
 {
 	struct sockaddr_in address;
