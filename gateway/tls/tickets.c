@@ -61,5 +61,8 @@ int tls_ticket_callback(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CI
 		return TICKET_NONE;
 	if (!start(context, key, iv, cipher, mac, 0))
 		return TICKET_ERROR;
-	return key == &context->tickets.keys[0] ? TICKET_GOOD : TICKET_RENEW;
+	/* Under TLS 1.3 a client is not to use a ticket twice (RFC 8446 C.4): it gets the next one. */
+	if (key != &context->tickets.keys[0] || SSL_version(ssl) == TLS1_3_VERSION)
+		return TICKET_RENEW;
+	return TICKET_GOOD;
 }

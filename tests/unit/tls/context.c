@@ -237,6 +237,35 @@ Test(context, a_ticket_under_an_old_key_is_renewed)
 	tls_context_release(context);
 }
 
+/* RFC 8446 C.4: a client should not use a ticket twice, so each connection brings the next one. */
+Test(context, under_tls13_every_connection_brings_a_ticket)
+{
+	struct rig_settings settings;
+	struct tls_context *context;
+	SSL_SESSION *session, *next;
+	const unsigned char *ticket, *next_ticket;
+	size_t n, next_n;
+
+	rig_settings(&settings);
+	context = rig_context(&settings);
+	session = first_session(context, TLS1_3_VERSION, NULL);
+	for (int i = 0; i < 3; i++) {
+		rig_open(&rig, context, NULL, KTLS_MODE_OFF, rig_client_ctx(TLS1_3_VERSION, NULL),
+			NULL, session);
+		cr_assert(rig_handshake(&rig) == TLS_STEP_DONE);
+		cr_assert(tls_conn_info(rig.conn)->resumed);
+		next = rig_session(&rig);
+		SSL_SESSION_get0_ticket(session, &ticket, &n);
+		SSL_SESSION_get0_ticket(next, &next_ticket, &next_n);
+		cr_assert(next_n != n || memcmp(ticket, next_ticket, n) != 0, "no new ticket");
+		SSL_SESSION_free(session);
+		session = next;
+		rig_close(&rig);
+	}
+	SSL_SESSION_free(session);
+	tls_context_release(context);
+}
+
 Test(context, without_a_ticket_file_there_are_no_tickets)
 {
 	struct rig_settings settings;
