@@ -8,6 +8,9 @@
  * Invariants: after DONE OpenSSL holds no octet of a later record; a peer that breaks this (data
  * behind Finished in one record) fails the handshake. After a failure no secret is left, and
  * nothing more is written.
+ *
+ * As the client (client.c opens it) RX is never the kernel's, so reads may be large: what a server
+ * sends behind its Finished (tickets, a greeting) is left in the caller's span for tls_conn_read().
  */
 #include "tls/tls-private.h"
 
@@ -51,19 +54,25 @@ static SSL *open_ssl(struct tls_conn *conn)
 	SSL_set_bio(ssl, bio, bio);
 	SSL_set_msg_callback(ssl, tls_conn_message);
 	SSL_set_msg_callback_arg(ssl, conn);
-	SSL_set_accept_state(ssl);
+	if (conn->client)
+		SSL_set_connect_state(ssl);
+	else
+		SSL_set_accept_state(ssl);
 	return ssl;
 }
 
-struct tls_conn *tls_conn_open(
-	struct tls_context *context, const struct tls_kernel *kernel, enum ktls_mode mode)
+struct tls_conn *tls_conn_new(struct tls_context *context, const struct tls_kernel *kernel,
+	enum ktls_mode mode, bool client)
 {
 	struct tls_conn *conn = calloc(1, sizeof(*conn));
 
 	if (conn == NULL)
 		return NULL;
 	conn->context = tls_context_hold(context);
+	conn->client = client;
 	conn->may = directions_possible(context, kernel, mode);
+	if (client)
+		conn->may &= TLS_KTLS_TX;
 	conn->rekey = kernel != NULL && kernel->rekey;
 	conn->no_pad = kernel != NULL && kernel->no_pad;
 	conn->info.version = "-";
@@ -75,6 +84,12 @@ struct tls_conn *tls_conn_open(
 		return conn;
 	tls_conn_close(conn);
 	return NULL;
+}
+
+struct tls_conn *tls_conn_open(
+	struct tls_context *context, const struct tls_kernel *kernel, enum ktls_mode mode)
+{
+	return tls_conn_new(context, kernel, mode, false);
 }
 
 void tls_conn_close(struct tls_conn *conn)
@@ -149,8 +164,10 @@ static enum tls_step handshake_done(struct tls_conn *conn)
 	const SSL_CIPHER *cipher = SSL_get_current_cipher(conn->ssl);
 
 	conn->suite = tls_suite_find(SSL_CIPHER_get_protocol_id(cipher));
-	/* Neither in the record of Finished nor behind it: boundary.c has seen to the latter. */
-	if (conn->suite == NULL || SSL_has_pending(conn->ssl) || conn->in->n > 0) {
+	/* Neither in the record of Finished nor behind it: boundary.c has seen to the latter. A
+	 * server may send at once, in records of its own. */
+	if (conn->suite == NULL || SSL_has_pending(conn->ssl) ||
+		(conn->in->n > 0 && !conn->client)) {
 		conn->failure_text = "data behind Finished";
 		return fail(conn);
 	}
@@ -167,7 +184,7 @@ static enum tls_step handshake_step(struct tls_conn *conn)
 	int result;
 
 	/* OpenSSL would take an SSLv2 hello, whose framing is another. */
-	if (conn->handshake_in == 0 && (conn->in->p[0] & 0x80) != 0) {
+	if (!conn->client && conn->handshake_in == 0 && (conn->in->p[0] & 0x80) != 0) {
 		conn->failure_text = "not a TLS record";
 		return fail(conn);
 	}
@@ -188,11 +205,10 @@ enum tls_step tls_conn_handshake(struct tls_conn *conn, struct span *in, struct 
 {
 	enum tls_step step;
 	struct span given = *in;
-
 	bool exact = conn->flight.exact;
 
 	ASSERT(!conn->done && !conn->failed && in->n <= tls_conn_want(conn));
-	if (in->n == 0)
+	if (in->n == 0 && !conn->client)
 		return TLS_STEP_MORE;
 	call_begin(conn, in, out);
 	step = handshake_step(conn);

@@ -107,27 +107,34 @@ static void free_parsed(struct build *build)
 
 /* ---- one set ---- */
 
-static int configure_protocol(SSL_CTX *ctx, const struct tls_settings *settings)
+int tls_context_protocol(SSL_CTX *ctx, uint16_t version_min)
 {
 	char list12[TLS_SUITE_LIST_MAX];
 	char list13[TLS_SUITE_LIST_MAX];
 
 	tls_suite_list(false, list12);
 	tls_suite_list(true, list13);
-	SSL_CTX_set_options(ctx,
-		SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_clear_options(ctx, SSL_OP_ENABLE_KTLS | SSL_OP_ALLOW_NO_DHE_KEX);
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY);
 	SSL_CTX_set_read_ahead(ctx, 0);
 	SSL_CTX_set_quiet_shutdown(ctx, 0);
-	SSL_CTX_set_max_cert_list(ctx, TLS_CLIENT_LIST_MAX);
-	if (SSL_CTX_set_min_proto_version(ctx, settings->version_min) != 1 ||
-		SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) != 1 ||
-		SSL_CTX_set_cipher_list(ctx, list12) != 1 ||
-		SSL_CTX_set_ciphersuites(ctx, list13) != 1 ||
-		SSL_CTX_set1_groups_list(ctx, GROUPS) != 1)
+	return SSL_CTX_set_min_proto_version(ctx, version_min) == 1 &&
+			       SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) == 1 &&
+			       SSL_CTX_set_cipher_list(ctx, list12) == 1 &&
+			       SSL_CTX_set_ciphersuites(ctx, list13) == 1 &&
+			       SSL_CTX_set1_groups_list(ctx, GROUPS) == 1
+		       ? 0
+		       : -1;
+}
+
+static int configure_server(SSL_CTX *ctx, const struct tls_settings *settings)
+{
+	if (tls_context_protocol(ctx, settings->version_min) != 0)
 		return -1;
+	SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+	SSL_CTX_set_max_cert_list(ctx, TLS_CLIENT_LIST_MAX);
 	if (settings->client_certificate_request)
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_cert_verify_callback(ctx, tls_conn_client_certificate, NULL);
@@ -195,7 +202,7 @@ static int fill_set(SSL_CTX *ctx, const struct build *build, const struct set *s
 				build->material->certificates[set->of[slot]].title,
 				tls_openssl_why());
 	}
-	if (configure_protocol(ctx, build->settings) != 0 ||
+	if (configure_server(ctx, build->settings) != 0 ||
 		configure_tickets(ctx, build->context, build->settings) != 0 ||
 		bind_sessions(ctx, build, set) != 0)
 		return err_set(
@@ -313,26 +320,11 @@ static int allocate(struct build *build)
 	return 0;
 }
 
-static int fetch(struct build *build)
-{
-	struct tls_context *context = build->context;
-
-	context->tickets = build->material->tickets;
-	context->ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
-	context->hkdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-	context->prf = EVP_KDF_fetch(NULL, "TLS1-PRF", NULL);
-	context->bio = tls_conn_bio_new();
-	if (context->ticket_cipher == NULL || context->hkdf == NULL || context->prf == NULL ||
-		context->bio == NULL)
-		return err_set(build->err, "OpenSSL lacks an algorithm: %s", tls_openssl_why());
-	return 0;
-}
-
 static int build_all(struct build *build)
 {
 	bool has_default = false;
 
-	if (allocate(build) != 0 || fetch(build) != 0)
+	if (allocate(build) != 0)
 		return -1;
 	for (size_t i = 0; i < build->material->certificates_n; i++) {
 		if (parse_certificate(build, i) != 0 || add_certificate(build, i) != 0)
@@ -365,6 +357,28 @@ static void context_free(struct tls_context *context)
 	free(context);
 }
 
+struct tls_context *tls_context_new(struct err *err)
+{
+	struct tls_context *context = calloc(1, sizeof(*context));
+
+	if (context == NULL) {
+		err_set(err, "out of memory");
+		return NULL;
+	}
+	atomic_init(&context->holders, 1);
+	atomic_init(&context->ktls_absent, false);
+	context->ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+	context->hkdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+	context->prf = EVP_KDF_fetch(NULL, "TLS1-PRF", NULL);
+	context->bio = tls_conn_bio_new();
+	if (context->ticket_cipher != NULL && context->hkdf != NULL && context->prf != NULL &&
+		context->bio != NULL)
+		return context;
+	err_set(err, "OpenSSL lacks an algorithm: %s", tls_openssl_why());
+	context_free(context);
+	return NULL;
+}
+
 int tls_context_open(struct tls_context **out, const struct tls_settings *settings,
 	const struct tls_material *material, struct err *err)
 {
@@ -372,12 +386,11 @@ int tls_context_open(struct tls_context **out, const struct tls_settings *settin
 	int result;
 
 	*out = NULL;
-	build.context = calloc(1, sizeof(*build.context));
-	if (build.context == NULL)
-		return err_set(err, "out of memory");
-	atomic_init(&build.context->holders, 1);
-	atomic_init(&build.context->ktls_absent, false);
 	ERR_clear_error();
+	build.context = tls_context_new(err);
+	if (build.context == NULL)
+		return -1;
+	build.context->tickets = material->tickets;
 	result = build_all(&build);
 	ERR_clear_error();
 	free_parsed(&build);

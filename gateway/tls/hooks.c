@@ -52,7 +52,7 @@ static int bio_write(BIO *bio, const char *data, int n)
 		BIO_set_retry_write(bio);
 		return -1;
 	}
-	if (!conn->flight.exact) {
+	if (!conn->flight.exact && !conn->client) {
 		conn->flight.exact = true;
 		conn->flight.eager = conn->in != NULL && conn->in->n > 0;
 	}
@@ -123,10 +123,12 @@ void tls_conn_keylog(const SSL *ssl, const char *line)
 	static const char server[] = "SERVER_TRAFFIC_SECRET_0 ";
 	static const char client[] = "CLIENT_TRAFFIC_SECRET_0 ";
 	struct tls_conn *conn = SSL_get_app_data(ssl);
+	const char *ours = conn->client ? client : server;
+	const char *theirs = conn->client ? server : client;
 
-	if ((conn->may & TLS_KTLS_TX) != 0 && strncmp(line, server, strlen(server)) == 0)
+	if ((conn->may & TLS_KTLS_TX) != 0 && strncmp(line, ours, strlen(ours)) == 0)
 		keep_secret(&conn->half[TLS_DIRECTION_TX], line);
-	if ((conn->may & TLS_KTLS_RX) != 0 && strncmp(line, client, strlen(client)) == 0)
+	if ((conn->may & TLS_KTLS_RX) != 0 && strncmp(line, theirs, strlen(theirs)) == 0)
 		keep_secret(&conn->half[TLS_DIRECTION_RX], line);
 }
 

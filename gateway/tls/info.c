@@ -49,7 +49,7 @@ void tls_info_fill(struct tls_conn *conn)
 	conn->info.cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(conn->ssl));
 	conn->info.group = group_name((int)SSL_get_negotiated_group(conn->ssl));
 	conn->info.resumed = SSL_session_reused(conn->ssl) == 1;
-	if (certificate != NULL)
+	if (certificate != NULL && !conn->client)
 		subject_fill(conn->info.client, certificate);
 }
 
@@ -77,9 +77,24 @@ static enum tls_failure failure_of(unsigned long code)
 	case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS:
 	case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
 		return TLS_FAILURE_CIPHER;
+	case SSL_R_CERTIFICATE_VERIFY_FAILED:
+		return TLS_FAILURE_CERTIFICATE;
 	default:
 		return TLS_FAILURE_OTHER;
 	}
+}
+
+/* OpenSSL's reason says no more than that: the result of the verification says why. */
+static const char *certificate_text(struct tls_conn *conn)
+{
+	long result = SSL_get_verify_result(conn->ssl);
+	struct buf text;
+
+	buf_init(&text, conn->failure_storage, sizeof(conn->failure_storage));
+	if (!buf_printf(
+		    &text, "certificate verify failed: %s", X509_verify_cert_error_string(result)))
+		return "certificate verify failed";
+	return conn->failure_storage;
 }
 
 void tls_failure_fill(struct tls_conn *conn)
@@ -89,6 +104,8 @@ void tls_failure_fill(struct tls_conn *conn)
 	if (conn->failure != TLS_FAILURE_NONE)
 		return;
 	conn->failure = code != 0 ? failure_of(code) : TLS_FAILURE_OTHER;
+	if (conn->failure_text == NULL && conn->failure == TLS_FAILURE_CERTIFICATE)
+		conn->failure_text = certificate_text(conn);
 	if (conn->failure_text == NULL && code != 0)
 		conn->failure_text = ERR_reason_error_string(code);
 	/* close_notify in place of a handshake message leaves no error behind. */

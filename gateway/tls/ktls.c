@@ -135,11 +135,13 @@ static int keys_13(const struct tls_conn *conn, enum tls_direction direction, st
 
 static int derive_both(const struct tls_conn *conn, struct tls_keys keys[2])
 {
+	struct tls_keys *ours = &keys[TLS_DIRECTION_TX];
+	struct tls_keys *theirs = &keys[TLS_DIRECTION_RX];
 	int result;
 
 	memset(keys, 0, 2 * sizeof(keys[0]));
 	if (!conn->suite->tls13)
-		return keys_12(conn, &keys[TLS_DIRECTION_RX], &keys[TLS_DIRECTION_TX]);
+		return conn->client ? keys_12(conn, ours, theirs) : keys_12(conn, theirs, ours);
 	for (int direction = 0; direction < 2; direction++) {
 		unsigned bit = direction == TLS_DIRECTION_TX ? TLS_KTLS_TX : TLS_KTLS_RX;
 
@@ -236,6 +238,8 @@ static void switch_over(struct tls_conn *conn, int fd, unsigned directions)
 
 	if ((directions & TLS_KTLS_RX) != 0)
 		expect_no_pad(conn, fd);
+	if (conn->client) /* TX alone is never re-keyed: see tls_conn_read() */
+		tls_conn_give_up(conn, both);
 	if ((conn->planted & both) != both)
 		return;
 	SSL_set_quiet_shutdown(conn->ssl, 1);

@@ -144,6 +144,10 @@ struct tls_context {
 	size_t names_n;
 };
 
+/* One without sets, counted once; NULL and err. */
+MUST_USE struct tls_context *tls_context_new(struct err *err);
+/* What both sides have in common: versions, suites, groups, modes. -1: OpenSSL refused. */
+MUST_USE int tls_context_protocol(SSL_CTX *ctx, uint16_t version_min);
 /* The certificates for a name (lower case); NULL: unknown, the default serves. */
 SSL_CTX *tls_context_find(const struct tls_context *context, const char *name);
 
@@ -186,7 +190,8 @@ struct tls_half {
 
 struct tls_conn {
 	struct tls_context *context;
-	SSL *ssl; /* NULL: both directions are in the kernel */
+	SSL *ssl;    /* NULL: both directions are in the kernel */
+	bool client; /* we are the client: boundaries are not minded, RX stays here */
 	struct span *in;
 	struct buf *out;
 	const struct tls_suite *suite; /* after DONE */
@@ -208,9 +213,13 @@ struct tls_conn {
 	uint16_t alerts;
 	enum tls_failure failure;
 	const char *failure_text;
+	char failure_storage[128]; /* for a text that is made up */
 	struct tls_info info;
 };
 
+/* tls_conn_open() for either side; the client's has no name yet. */
+MUST_USE struct tls_conn *tls_conn_new(struct tls_context *context, const struct tls_kernel *kernel,
+	enum ktls_mode mode, bool client);
 /* The directions are lost to the kernel: their secrets go. */
 void tls_conn_give_up(struct tls_conn *conn, unsigned directions);
 

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tls.h -- TLS as the server's side, sans-IO but for setsockopt(2): handshake in user space by
- * OpenSSL, then, where asked, the record layer handed to the kernel (kTLS).
+ * tls.h -- TLS, the server's side and the client's, sans-IO but for setsockopt(2): handshake in user
+ * space by OpenSSL, then, where asked, the record layer handed to the kernel (kTLS).
  *
- * The only room that sees OpenSSL. Three parts:
+ * The only room that sees OpenSSL. Four parts:
  *   material  what was read from files: chains, keys, ticket keys. The privileged parent reads it
  *             (tls_material_load) and hands it to the worker process as bytes (pack, unpack), so
  *             that the files stay readable by the parent only.
  *   context   built from material, shared by all workers, counted, replaced whole at a reload;
  *             connections keep the one they began with.
- *   conn      one connection; used by one thread.
+ *   client    what connections to next hops share.
+ *   conn      one connection, of either side; used by one thread.
  *
  * Counted here: KeyUpdates handled and refused, because nobody else sees them all. Handshakes,
  * planted directions and record errors are the caller's to count, who logs them.
@@ -102,7 +103,8 @@ enum tls_failure {
 	TLS_FAILURE_NONE,
 	TLS_FAILURE_VERSION,
 	TLS_FAILURE_CIPHER,
-	TLS_FAILURE_ALERT, /* the peer sent a fatal alert */
+	TLS_FAILURE_ALERT,       /* the peer sent a fatal alert */
+	TLS_FAILURE_CERTIFICATE, /* client's side: the server's was refused */
 	TLS_FAILURE_OTHER,
 };
 
@@ -134,6 +136,36 @@ enum tls_failure tls_conn_failure(const struct tls_conn *conn);
 /* OpenSSL's reason for the log, "no shared cipher"; "" if none. */
 const char *tls_conn_failure_text(const struct tls_conn *conn);
 const struct tls_info *tls_conn_info(const struct tls_conn *conn); /* after DONE */
+
+/* ---- the client's side, for relaying ---- */
+
+/*
+ * What connections to some next hops share: CA certificates and how far to verify. Counted like a
+ * context; any thread. Suites and versions are those of the server's side (TLS 1.2 and 1.3, AEAD).
+ * No client certificate, no tickets offered yet.
+ */
+struct tls_client;
+
+/* ca_file: PEM; NULL: the system's store. verify: the chain must lead to one of them and the name
+ * given to tls_client_conn_open() must match (RFC 6125, no wildcards but the leftmost label); else
+ * any certificate is taken. -1 and err naming the file. */
+MUST_USE int tls_client_open(
+	struct tls_client **out, const char *ca_file, bool verify, struct err *err);
+struct tls_client *tls_client_hold(struct tls_client *client);
+void tls_client_release(struct tls_client *client);
+
+/*
+ * A connection as the client; all calls on struct tls_conn work as for a server, but:
+ * tls_conn_handshake() is first called with empty input and then has the ClientHello in `out`;
+ * at DONE *in may still hold octets that the server sent behind its Finished (tickets, a greeting):
+ * they are tls_conn_read()'s to take;
+ * only TX is ever wanted in the kernel, so that tls_conn_want() is large throughout and
+ * tls_conn_read() works to the end; tls_conn_failure_text() says why a certificate was refused.
+ * name: SNI (left out when it is a numeric address) and what verification compares; copied.
+ * NULL when memory is short, or when verification has nothing to compare with (no name, too long).
+ */
+MUST_USE struct tls_conn *tls_client_conn_open(struct tls_client *client,
+	const struct tls_kernel *kernel, enum ktls_mode mode, const char *name);
 
 /* ---- user-space record layer, after DONE, until planted ---- */
 
@@ -205,7 +237,7 @@ struct tls_control_record {
  * After REPLY nothing else may be sent before the reply is out and tls_conn_control_sent() was
  * called.
  *
- * With TX alone in the kernel a KeyUpdate that asks for an answer ends tls_conn_read() with FAIL.
+ * With TX alone in the kernel a KeyUpdate that asks for an answer ends tls_conn_read() with REFUSED.
  */
 MUST_USE enum tls_control tls_conn_control(struct tls_conn *conn, int fd, uint8_t type,
 	struct span body, struct tls_control_record *reply);
