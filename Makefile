@@ -8,10 +8,11 @@ PORT ?= 2525
 
 CC = gcc
 CLANG = clang
-PKGS = libcrypto libssl liburing libconfuse libseccomp jansson
+PKGS = libcrypto libssl liburing libconfuse libseccomp lmdb jansson
 SAN_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 SAN_ubsan = -fsanitize=undefined -fno-sanitize-recover=undefined
 SAN_tsan = -fsanitize=thread
+SAN_faults = -DPOSTERN_FAULTS
 SAN_FLAGS = $(SAN_$(SAN))
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wwrite-strings -Werror
 HARDEN = -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fPIE
@@ -21,16 +22,20 @@ CFLAGS = -std=gnu11 -O2 -g $(WARNINGS) $(HARDEN) $(SAN_FLAGS)
 LDFLAGS = -pie -Wl,-z,relro,-z,now -pthread $(SAN_FLAGS)
 # Evaluated when a recipe runs, so that "make deps" works before pkg-config is there.
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
-PKG_LIBS = $(shell pkg-config --libs $(PKGS))
+# libunbound's own file asks for libevent, which nothing here uses.
+PKG_LIBS = $(shell pkg-config --libs $(PKGS)) -lunbound
 
-ROOMS = base config ring tls smtp policy spool session accept control
+ROOMS = base config ring tls smtp policy spool relay session accept control
 ROOM_SRC = $(foreach room,$(ROOMS),$(wildcard gateway/$(room)/*.c))
 MAIN_SRC = $(wildcard gateway/*.c)
 ROOM_OBJ = $(ROOM_SRC:%.c=$(BUILD)/obj/%.o)
 MAIN_OBJ = $(MAIN_SRC:%.c=$(BUILD)/obj/%.o)
 CTL_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/posternctl*.c) gateway/version.c $(wildcard gateway/base/*.c gateway/config/*.c))
 
-PROGRAMS = $(BUILD)/postern $(BUILD)/posternctl
+SPOOL_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/postern-spool*.c) gateway/version.c $(wildcard gateway/base/*.c) \
+	$(addprefix gateway/spool/,format.c meta.c scan.c store.c recover.c aside.c large.c))
+
+PROGRAMS = $(BUILD)/postern $(BUILD)/posternctl $(BUILD)/postern-spool
 UNIT_ROOMS = $(notdir $(patsubst %/,%,$(wildcard tests/unit/*/)))
 UNIT_TESTS = $(UNIT_ROOMS:%=$(BUILD)/tests/unit/%)
 FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD_ROOT)/fuzz/%,$(wildcard tests/fuzz/*.c))
@@ -54,6 +59,10 @@ $(BUILD)/postern: $(MAIN_OBJ) $(ROOM_OBJ)
 $(BUILD)/posternctl: $(CTL_OBJ)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs jansson libconfuse)
+
+$(BUILD)/postern-spool: $(SPOOL_OBJ)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs jansson)
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -103,6 +112,7 @@ run:
 check: deps
 	@$(MAKE) --no-print-directory -j2 tests fuzzers
 	@$(MAKE) --no-print-directory -j2 SAN=asan sanitized
+	@$(MAKE) --no-print-directory -j2 SAN=faults all
 	@exec tests/check
 
 vm: deps
@@ -127,7 +137,7 @@ lint:
 	@exec python3 tools/lint.py
 
 format:
-	clang-format -i $(wildcard gateway/*.[ch] gateway/*/*.[ch] tools/*.[ch] tests/*/*.[ch] tests/unit/*/*.[ch])
+	clang-format -i $(wildcard gateway/*.[ch] gateway/*/*.[ch] tools/*.[ch] bench/*/*.[ch] tests/*/*.[ch] tests/unit/*/*.[ch])
 
 PREFIX ?= /usr/local
 install: all

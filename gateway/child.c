@@ -2,16 +2,19 @@
 /*
  * child.c -- the unprivileged process: its main thread is the control thread.
  *
- * It drops root, takes certificates and keys from the parent, starts the workers, then polls three
- * things: the parent, the workers' eventfd, the control socket. It never touches a session.
+ * It drops root, takes certificates and keys from the parent, recovers the spool, starts the
+ * workers, then polls three things: the parent, the workers' eventfd, the control socket. It never
+ * touches a session.
  *
  * A reload goes: asked for (control socket or SIGHUP at the parent), the parent reads the files and
- * sends them, a new context is built here and given to the workers; then the recipients are read
- * again. Whatever fails leaves the old in place.
+ * sends them, a new context is built here and given to the workers; then the recipients and the
+ * routes are read again. Whatever fails leaves the old in place. CA files of routes are read at the
+ * start only.
  */
 #include "gateway.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,7 +37,11 @@ struct child {
 	const struct child_facts *facts;
 	struct policy *policy;
 	struct tls_context *tls;
+	struct relay_routes *routes;
+	struct tls_client **clients; /* of config->relay.routes */
+	struct store_found found;
 	struct control *control;
+	struct queue *queue;
 	struct worker *workers[SETTINGS_WORKERS_MAX];
 	uint32_t workers_n;
 	int wake_fd;
@@ -132,6 +139,19 @@ static void reload_end(struct child *child, struct err *err)
 	child->answer_next = false;
 }
 
+static int routes_reload(struct child *child, struct err *err)
+{
+	struct relay_routes *routes;
+
+	if (relay_routes_open(&routes, &child->facts->config->relay, err) != 0)
+		return -1;
+	for (uint32_t i = 0; i < child->workers_n; i++)
+		worker_routes(child->workers[i], routes);
+	relay_routes_release(child->routes);
+	child->routes = routes;
+	return 0;
+}
+
 static void reload_material(struct child *child, int fd)
 {
 	struct tls_context *tls;
@@ -148,7 +168,7 @@ static void reload_material(struct child *child, int fd)
 			tls_context_release(child->tls);
 		child->tls = tls;
 	}
-	if (policy_reload(child->policy, &err) != 0)
+	if (policy_reload(child->policy, &err) != 0 || routes_reload(child, &err) != 0)
 		reload_end(child, &err);
 	else
 		reload_end(child, NULL);
@@ -226,6 +246,13 @@ static void on_stop(void *ctx)
 	/* The parent has to know that our end is wanted. */
 	(void)!channel_send(child->facts->channel, CHANNEL_ASK_DRAIN, "", -1);
 	drain(child);
+}
+
+static bool on_queue(void *ctx, const struct control_queue_request *request, uint64_t token)
+{
+	struct child *child = ctx;
+
+	return queue_ask(child->queue, request, token);
 }
 
 static void status_init(struct child *child)
@@ -331,6 +358,7 @@ static void loop(struct child *child)
 			continue;
 		if (fds[POLL_WAKE].revents != 0)
 			(void)!read(child->wake_fd, &drop, sizeof(drop));
+		queue_turn(child->queue);
 		if (fds[POLL_CHANNEL].revents != 0)
 			channel_packet(child);
 		parent = parent && !child->aborted;
@@ -361,20 +389,91 @@ static int workers_start(struct child *child, struct err *err)
 	const struct child_facts *facts = child->facts;
 
 	for (uint32_t i = 0; i < facts->workers; i++) {
-		struct worker_facts worker = {facts, child->policy, i, child->wake_fd};
+		struct worker_facts worker = {
+			facts, child->policy, child->clients, i, child->wake_fd};
 
-		if (worker_start(&child->workers[i], &worker, child->tls, err) != 0)
+		if (worker_start(&child->workers[i], &worker, child->tls, child->routes, err) != 0)
 			return -1;
 		child->workers_n++;
 	}
 	return workers_wait(child, err);
 }
 
+static int queue_make(struct child *child, struct err *err)
+{
+	struct queue_facts facts = {
+		.workers = child->workers,
+		.workers_n = child->workers_n,
+		.control = child->control,
+		.store_dir = store_directory(child->facts->store),
+	};
+
+	return queue_open(&child->queue, &facts, err);
+}
+
+/* What connections to each route's next hops need; routes that agree share one. */
+static int clients_open(struct child *child, struct err *err)
+{
+	const struct relay_settings *settings = &child->facts->config->relay;
+
+	child->clients = calloc(settings->routes_n, sizeof(struct tls_client *));
+	if (child->clients == NULL)
+		return err_set(err, "out of memory");
+	for (size_t i = 0; i < settings->routes_n; i++) {
+		const struct route_settings *route = &settings->routes[i];
+		bool verify = route->tls == ROUTE_TLS_VERIFY;
+
+		if (route->tls == ROUTE_TLS_NONE)
+			continue;
+		for (size_t j = 0; j < i && child->clients[i] == NULL; j++) {
+			const struct route_settings *other = &settings->routes[j];
+
+			if (child->clients[j] != NULL && other->ca_file == NULL &&
+				route->ca_file == NULL &&
+				(other->tls == ROUTE_TLS_VERIFY) == verify)
+				child->clients[i] = tls_client_hold(child->clients[j]);
+		}
+		if (child->clients[i] == NULL &&
+			tls_client_open(&child->clients[i], route->ca_file, verify, err) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int store_take(struct child *child, struct err *err)
+{
+	struct event event;
+
+	if (store_recover(child->facts->store, child->facts->workers, &child->found, err) != 0)
+		return -1;
+	event_open(&event, EVENT_NO_COUNT, "recovered");
+	event_u64(&event, "messages", child->found.messages);
+	event_u64(&event, "bytes", child->found.bytes);
+	event_u64(&event, "segments", child->found.segments);
+	event_u64(&event, "cut", child->found.cut);
+	event_u64(&event, "aside", child->found.aside);
+	event_u64(&event, "orphans", child->found.orphans);
+	event_close(&event);
+	return 0;
+}
+
+/* Better said at the start than by every delivery. */
+static int maildirs_check(const struct child_facts *facts, struct err *err)
+{
+	const struct relay_settings *settings = &facts->config->relay;
+
+	for (size_t i = 0; i < settings->maildirs_n; i++)
+		if (faccessat(facts->maildir_fds[i], ".", W_OK | X_OK, AT_EACCESS) != 0)
+			return err_set(err, "route: user %u may not write to maildir %s: %s",
+				(unsigned)geteuid(), settings->maildirs[i], strerror(errno));
+	return 0;
+}
+
 static int child_open(struct child *child, struct err *err)
 {
 	const struct child_facts *facts = child->facts;
 	const struct config *config = facts->config;
-	struct control_hooks hooks = {child, on_status, on_reload, on_stop};
+	struct control_hooks hooks = {child, on_status, on_reload, on_stop, on_queue};
 	struct channel_packet packet;
 	struct sandbox_user user;
 
@@ -392,8 +491,11 @@ static int child_open(struct child *child, struct err *err)
 	if (child->wake_fd < 0)
 		return err_set(err, "eventfd: %s", strerror(errno));
 	if (policy_open(&child->policy, &config->policy, err) != 0 ||
+		relay_routes_open(&child->routes, &config->relay, err) != 0 ||
+		clients_open(child, err) != 0 || maildirs_check(facts, err) != 0 ||
+		store_take(child, err) != 0 ||
 		control_open(&child->control, facts->control_fd, &hooks, err) != 0 ||
-		workers_start(child, err) != 0)
+		workers_start(child, err) != 0 || queue_make(child, err) != 0)
 		return -1;
 	return config->main.seccomp ? sandbox_control(err) : 0;
 }
@@ -433,10 +535,17 @@ int child_run(const struct child_facts *facts)
 	loop(child);
 	for (uint32_t i = 0; i < child->workers_n; i++)
 		worker_join(child->workers[i]);
+	queue_close(child->queue);
 	control_close(child->control);
 	policy_close(child->policy);
 	if (child->tls != NULL)
 		tls_context_release(child->tls);
+	relay_routes_release(child->routes);
+	for (size_t i = 0; i < facts->config->relay.routes_n; i++)
+		if (child->clients[i] != NULL)
+			tls_client_release(child->clients[i]);
+	free(child->clients);
+	store_close(facts->store);
 	close(child->wake_fd);
 	free(child);
 	return 0;

@@ -5,15 +5,20 @@
  *	parent.c   privileged: ports, keys, control socket; starts the child, restarts it, signals
  *	child.c    unprivileged: the control thread; contexts, reload, draining
  *	worker.c   one thread a core: ring, sessions, accept, log
+ *	queue.c    the control socket's questions about the queue, put to all workers (queue_json.c)
  *	sandbox.c  user, capabilities, seccomp
  *	channel.c  packets between parent and child
  */
 #ifndef POSTERN_GATEWAY_H
 #define POSTERN_GATEWAY_H
 
+#include <stdatomic.h>
+
 #include "config/config.h"
 #include "policy/policy.h"
+#include "relay/relay.h"
 #include "ring/ring.h"
+#include "spool/store.h"
 #include "tls/tls.h"
 
 extern const char postern_version[]; /* from git at build time */
@@ -58,7 +63,8 @@ struct child_facts {
 	uint32_t workers;
 	const int *listen_fds; /* [listener * workers + worker] */
 	int control_fd;
-	int maildir_fd;
+	const int *maildir_fds; /* of config->relay.maildirs */
+	struct store *store;
 	int channel;
 	bool privileged; /* started as root: drop to config->main.user */
 	uint64_t started_real_us;
@@ -74,23 +80,60 @@ struct worker;
 struct worker_facts {
 	const struct child_facts *child;
 	struct policy *policy;
+	struct tls_client *const *clients; /* of config->relay.routes */
 	uint32_t index;
 	int wake_fd; /* eventfd of the control thread: written when the worker is up, failed or done
 		      */
 };
 
-/* Starts the thread; `tls` is borrowed for the call. -1 and err. */
+/*
+ * Something that the control thread wants done on a worker's thread, with its relay. The call is
+ * the caller's and stays until `done`; then the caller's wake_fd is written.
+ */
+struct worker_call {
+	void (*run)(struct relay *relay, struct worker_call *call);
+	atomic_bool done;
+	struct worker_call *next; /* worker.c's own */
+};
+
+/* Starts the thread; `tls` and `routes` are borrowed for the call. -1 and err. */
 MUST_USE int worker_start(struct worker **out, const struct worker_facts *facts,
-	struct tls_context *tls, struct err *err);
+	struct tls_context *tls, struct relay_routes *routes, struct err *err);
 
 enum worker_state { WORKER_STARTING, WORKER_UP, WORKER_FAILED, WORKER_DONE };
 
 enum worker_state worker_state(const struct worker *worker);
 const char *worker_error(const struct worker *worker);           /* after WORKER_FAILED */
 void worker_tls(struct worker *worker, struct tls_context *tls); /* borrowed; for new sessions */
+void worker_routes(struct worker *worker, struct relay_routes *routes); /* borrowed; for new jobs */
 void worker_drain(struct worker *worker);
 void worker_abort(struct worker *worker);
+/* False: the worker has ended, the call will not run. */
+MUST_USE bool worker_call(struct worker *worker, struct worker_call *call);
 void worker_join(struct worker *worker); /* after DONE or FAILED; frees */
+
+/* ---- queue.c: what the control socket asks about the queue ---- */
+
+struct control;
+struct control_queue_request;
+struct queue;
+
+/* All pointers outlive the queue. */
+struct queue_facts {
+	struct worker *const *workers; /* all that run */
+	uint32_t workers_n;
+	struct control *control;
+	int store_dir; /* the spool's directory, for reading; stays the caller's */
+};
+
+MUST_USE int queue_open(struct queue **out, const struct queue_facts *facts, struct err *err);
+/* For control_hooks.queue: control_queue_done() follows, perhaps from within. False: too many
+ * questions, or memory is short. */
+bool queue_ask(struct queue *queue, const struct control_queue_request *request, uint64_t token);
+/* After wake_fd was written: takes what the workers answered. */
+void queue_turn(struct queue *queue);
+/* When every worker has ended; open questions are not answered any more. NULL is fine. */
+void queue_close(struct queue *queue);
 
 /* ---- sandbox.c ---- */
 

@@ -55,8 +55,8 @@ static int version_print(void)
 	return 0;
 }
 
-/* The Maildir tree is there, or a start could make it. */
-static int maildir_check(const char *path, struct err *err)
+/* A folder that is written to is there, or a start could make it. */
+static int folder_check(const char *path, const char *what, struct err *err)
 {
 	const char *slash = strrchr(path, '/');
 	char parent[PATH_MAX] = ".";
@@ -69,7 +69,32 @@ static int maildir_check(const char *path, struct err *err)
 		if (access(parent, W_OK | X_OK) == 0)
 			return 0;
 	}
-	return err_set(err, "delivery: maildir %s: %s", path, strerror(errno));
+	return err_set(err, "%s %s: %s", what, path, strerror(errno));
+}
+
+/* What routes name: folders, CA files, the routes file. */
+static int routes_check(const struct relay_settings *settings, struct err *err)
+{
+	struct relay_routes *routes;
+	struct tls_client *client;
+
+	for (size_t i = 0; i < settings->maildirs_n; i++)
+		if (folder_check(settings->maildirs[i], "route: maildir", err) != 0)
+			return -1;
+	for (size_t i = 0; i < settings->routes_n; i++) {
+		const struct route_settings *route = &settings->routes[i];
+
+		if (route->tls == ROUTE_TLS_NONE)
+			continue;
+		if (tls_client_open(&client, route->ca_file, route->tls == ROUTE_TLS_VERIFY, err) !=
+			0)
+			return -1;
+		tls_client_release(client);
+	}
+	if (relay_routes_open(&routes, settings, err) != 0)
+		return -1;
+	relay_routes_release(routes);
+	return 0;
 }
 
 /* All that can be found wrong without starting. */
@@ -95,7 +120,8 @@ static int check(const struct config *config, struct err *err)
 	if (policy_open(&policy, &config->policy, err) != 0)
 		return -1;
 	policy_close(policy);
-	if (maildir_check(config->spool.maildir, err) != 0)
+	if (folder_check(config->spool.directory, "spool: directory", err) != 0 ||
+		routes_check(&config->relay, err) != 0)
 		return -1;
 	return ring_probe(&ring, err);
 }

@@ -2,7 +2,7 @@
 /*
  * parent.c -- the small privileged process: opens what needs privilege, then waits.
  *
- * It binds the ports, reads certificates and keys, loads the tls module, makes the control socket,
+ * It binds the ports, locks the spool, opens the Maildir roots, reads certificates and keys, loads the tls module, makes the control socket,
  * forks the child that does everything else, and restarts it if it dies. It parses nothing that a
  * peer sent. The listening sockets stay open here, so that connections wait in the backlog while a
  * child is replaced.
@@ -49,7 +49,9 @@ struct parent {
 	int *listen_fds;
 	size_t listen_fds_n;
 	int control_fd;
-	int maildir_fd;
+	int maildir_fds[SETTINGS_MAILDIRS_MAX];
+	size_t maildir_fds_n;
+	struct store *store;
 	int signal_fd;
 	int channel; /* -1: no child */
 	pid_t child;
@@ -112,22 +114,33 @@ static int listen_all(struct parent *parent, struct err *err)
 	return 0;
 }
 
-/* The Maildir tree's root is made when it is missing and then belongs to the child's user; opened
+/* The root of a Maildir tree is made when it is missing and then belongs to the child's user; opened
  * here, it may lie below folders that this user cannot enter. */
-static int maildir_open(struct parent *parent, struct err *err)
+static int maildir_open(struct parent *parent, const char *path, struct err *err)
 {
-	const char *path = parent->config->spool.maildir;
+	int fd;
 	bool made = mkdir(path, 0700) == 0;
 
 	if (!made && errno != EEXIST)
-		return err_set(err, "delivery: cannot make %s: %s", path, strerror(errno));
+		return err_set(err, "route: cannot make %s: %s", path, strerror(errno));
 	if (made && parent->privileged && chown(path, parent->user.uid, parent->user.gid) != 0)
-		return err_set(
-			err, "delivery: cannot give %s to its user: %s", path, strerror(errno));
-	parent->maildir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (parent->maildir_fd < 0)
-		return err_set(err, "delivery: cannot open maildir %s: %s", path, strerror(errno));
+		return err_set(err, "route: cannot give %s to its user: %s", path, strerror(errno));
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(err, "route: cannot open maildir %s: %s", path, strerror(errno));
+	parent->maildir_fds[parent->maildir_fds_n++] = fd;
 	return 0;
+}
+
+static int store_make(struct parent *parent, struct err *err)
+{
+	const struct relay_settings *relay = &parent->config->relay;
+
+	for (size_t i = 0; i < relay->maildirs_n; i++)
+		if (maildir_open(parent, relay->maildirs[i], err) != 0)
+			return -1;
+	return store_open(&parent->store, &parent->config->spool, parent->privileged,
+		parent->user.uid, parent->user.gid, err);
 }
 
 static int control_make(struct parent *parent, struct err *err)
@@ -174,7 +187,7 @@ static int parent_open(struct parent *parent, struct err *err)
 	tls_kernel_probe(&parent->kernel);
 	limits_raise(parent);
 	parent->workers = workers_wanted(config);
-	if (maildir_open(parent, err) != 0 || listen_all(parent, err) != 0 ||
+	if (store_make(parent, err) != 0 || listen_all(parent, err) != 0 ||
 		control_make(parent, err) != 0)
 		return -1;
 	return signals_open(parent, err);
@@ -190,8 +203,10 @@ static void parent_close(struct parent *parent)
 		close(parent->control_fd);
 		unlink(parent->config->main.control_socket);
 	}
-	if (parent->maildir_fd >= 0)
-		close(parent->maildir_fd);
+	for (size_t i = 0; i < parent->maildir_fds_n; i++)
+		close(parent->maildir_fds[i]);
+	if (parent->store != NULL)
+		store_close(parent->store);
 	if (parent->material != NULL)
 		tls_material_free(parent->material);
 	if (parent->signal_fd >= 0)
@@ -263,7 +278,8 @@ static void child_main(struct parent *parent, int channel)
 		.workers = parent->workers,
 		.listen_fds = parent->listen_fds,
 		.control_fd = parent->control_fd,
-		.maildir_fd = parent->maildir_fd,
+		.maildir_fds = parent->maildir_fds,
+		.store = parent->store,
 		.channel = channel,
 		.privileged = parent->privileged,
 		.started_real_us = parent->started_real_us,
@@ -452,7 +468,6 @@ int parent_run(const char *config_path, const struct config *config)
 		.config_path = config_path,
 		.config = config,
 		.control_fd = -1,
-		.maildir_fd = -1,
 		.signal_fd = -1,
 		.channel = -1,
 		.started_real_us = clock_real_us(),

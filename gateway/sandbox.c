@@ -21,21 +21,22 @@
 
 static const int worker_calls[] = {SCMP_SYS(brk), SCMP_SYS(clock_gettime),
 	SCMP_SYS(clock_nanosleep), SCMP_SYS(close), SCMP_SYS(exit), SCMP_SYS(exit_group),
-	SCMP_SYS(fcntl), SCMP_SYS(futex), SCMP_SYS(getpeername), SCMP_SYS(getpid),
-	SCMP_SYS(getppid), SCMP_SYS(getrandom), SCMP_SYS(gettid), SCMP_SYS(gettimeofday),
-	SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(madvise),
-	SCMP_SYS(membarrier), SCMP_SYS(mmap), SCMP_SYS(mprotect), SCMP_SYS(mremap),
-	SCMP_SYS(munmap), SCMP_SYS(pipe2), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(read),
-	SCMP_SYS(restart_syscall), SCMP_SYS(rseq), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(rt_sigreturn), SCMP_SYS(sched_yield), SCMP_SYS(sendmsg), SCMP_SYS(sendto),
-	SCMP_SYS(set_robust_list), SCMP_SYS(setsockopt), SCMP_SYS(shutdown), SCMP_SYS(sigaltstack),
-	SCMP_SYS(tgkill), SCMP_SYS(time), SCMP_SYS(write), SCMP_SYS(writev)};
+	SCMP_SYS(fcntl), SCMP_SYS(fstat), SCMP_SYS(fstatfs), SCMP_SYS(futex), SCMP_SYS(getpeername),
+	SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(getrandom), SCMP_SYS(gettid),
+	SCMP_SYS(gettimeofday), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register),
+	SCMP_SYS(madvise), SCMP_SYS(membarrier), SCMP_SYS(mmap), SCMP_SYS(mprotect),
+	SCMP_SYS(mremap), SCMP_SYS(munmap), SCMP_SYS(newfstatat), SCMP_SYS(pipe2), SCMP_SYS(poll),
+	SCMP_SYS(ppoll), SCMP_SYS(read), SCMP_SYS(restart_syscall), SCMP_SYS(rseq),
+	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(sched_yield), SCMP_SYS(sendmsg), SCMP_SYS(sendto), SCMP_SYS(set_robust_list),
+	SCMP_SYS(setsockopt), SCMP_SYS(shutdown), SCMP_SYS(sigaltstack), SCMP_SYS(tgkill),
+	SCMP_SYS(time), SCMP_SYS(write), SCMP_SYS(writev)};
 
 /* The control thread reads the recipients file, serves its socket, reconnects to syslog. */
-static const int control_calls[] = {SCMP_SYS(accept4), SCMP_SYS(connect), SCMP_SYS(fstat),
+static const int control_calls[] = {SCMP_SYS(accept4), SCMP_SYS(connect), SCMP_SYS(geteuid),
 	SCMP_SYS(ftruncate), SCMP_SYS(getsockname), SCMP_SYS(getsockopt), SCMP_SYS(lseek),
-	SCMP_SYS(newfstatat), SCMP_SYS(openat), SCMP_SYS(pread64), SCMP_SYS(recvfrom),
-	SCMP_SYS(recvmsg), SCMP_SYS(socket), SCMP_SYS(uname)};
+	SCMP_SYS(openat), SCMP_SYS(pread64), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
+	SCMP_SYS(socket), SCMP_SYS(uname)};
 
 static bool sanitized(void)
 {

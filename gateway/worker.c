@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * worker.c -- one thread, one ring, its listeners and sessions; nothing shared but what is
- * read-only.
+ * worker.c -- one thread, one ring, its listeners, sessions, spool and relay; nothing shared but
+ * what is read-only.
  *
- * The control thread speaks to a worker through three atomic fields and a wake; the worker answers
- * by its state and the control thread's eventfd. Log lines are collected during a turn and written
+ * The control thread speaks to a worker through atomic fields, a list of calls and a wake; the
+ * worker answers by its state, by the calls' and by the control thread's eventfd.
+ *
+ * Draining goes from the door inwards: accepting stops, sessions end, the relay ends what it has
+ * begun, the spool writes what it was told; what is still queued waits on disk for the next start.
+ *
+ * Log lines are collected during a turn and written
  * by one operation of the ring before it waits, in pieces of whole lines of at most PIPE_BUF
  * octets, so that lines of two workers do not mix in a pipe.
  */
@@ -20,6 +25,7 @@
 #include "accept/accept.h"
 #include "base/event.h"
 #include "session/session.h"
+#include "spool/spool.h"
 
 #define RING_ENTRIES        1024
 #define RING_BUFFERS        256 /* 4 MiB a worker */
@@ -31,21 +37,27 @@ struct worker {
 	pthread_t thread;
 	_Atomic int state; /* enum worker_state */
 	_Atomic(struct tls_context *) tls_next;
+	_Atomic(struct relay_routes *) routes_next;
 	atomic_bool drain;
 	atomic_bool abort;
 	pthread_mutex_t wake_lock;  /* ring_for_wake */
 	struct ring *ring_for_wake; /* NULL before the ring is open and once it closes */
+	struct worker_call *calls;  /* posted, newest first; under wake_lock */
 	struct err err;
 
 	/* the thread's own */
 	struct ring *ring;
+	struct spool *spool;
+	struct relay *relay;
 	struct session_worker *sessions;
 	struct accept *accept;
 	struct tls_context *tls_first;
+	struct relay_routes *routes_first;
 	struct event_sink sink;
 	struct op log;
 	struct op log_cancel;
 	struct span log_left; /* of the sink's half that is being written */
+	bool relay_drained;
 	bool aborted;
 };
 
@@ -105,24 +117,62 @@ static void ignore_done(struct op *op, int res, uint32_t flags)
 
 /* ---- the turn ---- */
 
+/* Sessions first, whose messages may be cut through; then the relay; then the spool. */
+static bool drained(struct worker *worker)
+{
+	if (!accept_stopped(worker->accept) || !session_worker_idle(worker->sessions))
+		return false;
+	if (!worker->relay_drained) {
+		worker->relay_drained = true;
+		relay_drain(worker->relay);
+	}
+	return relay_idle(worker->relay) && spool_idle(worker->spool) && !worker->log.armed &&
+	       !worker->log_cancel.armed;
+}
+
 static void before_wait(void *ctx)
 {
 	struct worker *worker = ctx;
 
+	relay_turn(worker->relay);
+	spool_turn(worker->spool);
 	log_flush(worker);
-	if (atomic_load_explicit(&worker->drain, memory_order_relaxed) &&
-		accept_stopped(worker->accept) && session_worker_idle(worker->sessions) &&
-		!worker->log.armed && !worker->log_cancel.armed)
+	if (atomic_load_explicit(&worker->drain, memory_order_relaxed) && drained(worker))
 		ring_stop(worker->ring);
+}
+
+/* Does what the control thread asked for; it waits for each. */
+static void calls_run(struct worker *worker)
+{
+	uint64_t one = 1;
+
+	for (;;) {
+		struct worker_call *call;
+
+		pthread_mutex_lock(&worker->wake_lock);
+		call = worker->calls;
+		if (call != NULL)
+			worker->calls = call->next;
+		pthread_mutex_unlock(&worker->wake_lock);
+		if (call == NULL)
+			return;
+		call->run(worker->relay, call);
+		atomic_store(&call->done, true);
+		(void)!write(worker->facts.wake_fd, &one, sizeof(one));
+	}
 }
 
 static void on_wake(void *ctx)
 {
 	struct worker *worker = ctx;
 	struct tls_context *tls = atomic_exchange(&worker->tls_next, NULL);
+	struct relay_routes *routes = atomic_exchange(&worker->routes_next, NULL);
 
 	if (tls != NULL)
 		session_worker_tls(worker->sessions, tls);
+	if (routes != NULL)
+		relay_use(worker->relay, routes);
+	calls_run(worker);
 	if (atomic_load(&worker->drain)) {
 		accept_stop(worker->accept);
 		session_worker_drain(worker->sessions);
@@ -130,6 +180,7 @@ static void on_wake(void *ctx)
 	if (atomic_load(&worker->abort) && !worker->aborted) {
 		worker->aborted = true;
 		session_worker_abort(worker->sessions);
+		relay_abort(worker->relay);
 		if (worker->log.armed) /* whoever reads our log may have stopped doing so */
 			ring_cancel(worker->ring, &worker->log_cancel, &worker->log);
 	}
@@ -144,6 +195,29 @@ static void wakeable_set(struct worker *worker, struct ring *ring)
 	pthread_mutex_unlock(&worker->wake_lock);
 }
 
+static int store_part_open(struct worker *worker, struct err *err)
+{
+	const struct child_facts *child = worker->facts.child;
+	const struct config *config = child->config;
+	struct relay_facts facts = {
+		.config = config,
+		.kernel = child->kernel,
+		.tls = worker->facts.clients,
+		.ring = worker->ring,
+		.maildir_fds = child->maildir_fds,
+		.worker = worker->facts.index,
+	};
+
+	if (spool_open(&worker->spool, &config->spool, child->store, config->smtp.hostname,
+		    worker->ring, worker->facts.index, child->workers, err) != 0)
+		return -1;
+	facts.spool = worker->spool;
+	if (relay_open(&worker->relay, &facts, worker->routes_first, err) == 0)
+		return 0;
+	spool_close(worker->spool);
+	return -1;
+}
+
 static int open_all(struct worker *worker)
 {
 	const struct child_facts *child = worker->facts.child;
@@ -155,14 +229,16 @@ static int open_all(struct worker *worker)
 		.config = config,
 		.policy = worker->facts.policy,
 		.kernel = child->kernel,
-		.maildir_fd = child->maildir_fd,
 		.worker = worker->facts.index,
-		.workers = child->workers,
 	};
 
 	if (ring_open(&worker->ring, &ring, &worker->err) != 0)
 		return -1;
+	if (store_part_open(worker, &worker->err) != 0)
+		goto no_store;
 	facts.ring = worker->ring;
+	facts.spool = worker->spool;
+	facts.callout = relay_callout(worker->relay);
 	if (session_worker_open(&worker->sessions, &facts, worker->tls_first, &worker->err) != 0)
 		goto no_sessions;
 	for (size_t i = 0; i < config->listeners_n; i++)
@@ -175,20 +251,21 @@ static int open_all(struct worker *worker)
 no_accept:
 	session_worker_close(worker->sessions);
 no_sessions:
+	relay_close(worker->relay);
+	spool_close(worker->spool);
+no_store:
 	ring_close(worker->ring);
 	return -1;
 }
 
 static void close_all(struct worker *worker)
 {
-	struct tls_context *tls;
-
 	wakeable_set(worker, NULL);
-	tls = atomic_exchange(&worker->tls_next, NULL);
-	if (tls != NULL)
-		tls_context_release(tls);
+	calls_run(worker); /* whoever asked last is answered, too */
 	accept_close(worker->accept);
 	session_worker_close(worker->sessions);
+	relay_close(worker->relay);
+	spool_close(worker->spool);
 	ring_close(worker->ring);
 	event_sink_flush(&worker->sink);
 }
@@ -210,6 +287,7 @@ static void *thread_main(void *arg)
 	}
 	event_sink_use(&worker->sink);
 	tell(worker, WORKER_UP);
+	relay_start(worker->relay);
 	ring_run(worker->ring, before_wait, worker);
 	close_all(worker);
 	tell(worker, WORKER_DONE);
@@ -227,7 +305,7 @@ static void wake(struct worker *worker)
 }
 
 int worker_start(struct worker **out, const struct worker_facts *facts, struct tls_context *tls,
-	struct err *err)
+	struct relay_routes *routes, struct err *err)
 {
 	struct worker *worker = calloc(1, sizeof(*worker));
 	int res;
@@ -236,6 +314,7 @@ int worker_start(struct worker **out, const struct worker_facts *facts, struct t
 		return err_set(err, "out of memory");
 	worker->facts = *facts;
 	worker->tls_first = tls;
+	worker->routes_first = routes;
 	worker->log.done = log_done;
 	worker->log_cancel.done = ignore_done;
 	event_sink_init(&worker->sink);
@@ -268,6 +347,32 @@ void worker_tls(struct worker *worker, struct tls_context *tls)
 	wake(worker);
 }
 
+void worker_routes(struct worker *worker, struct relay_routes *routes)
+{
+	struct relay_routes *before =
+		atomic_exchange(&worker->routes_next, relay_routes_hold(routes));
+
+	if (before != NULL)
+		relay_routes_release(before);
+	wake(worker);
+}
+
+bool worker_call(struct worker *worker, struct worker_call *call)
+{
+	bool posted;
+
+	atomic_store(&call->done, false);
+	pthread_mutex_lock(&worker->wake_lock);
+	posted = worker->ring_for_wake != NULL;
+	if (posted) {
+		call->next = worker->calls;
+		worker->calls = call;
+		ring_wake(worker->ring_for_wake);
+	}
+	pthread_mutex_unlock(&worker->wake_lock);
+	return posted;
+}
+
 void worker_drain(struct worker *worker)
 {
 	atomic_store(&worker->drain, true);
@@ -284,10 +389,13 @@ void worker_abort(struct worker *worker)
 void worker_join(struct worker *worker)
 {
 	struct tls_context *tls = atomic_exchange(&worker->tls_next, NULL);
+	struct relay_routes *routes = atomic_exchange(&worker->routes_next, NULL);
 
 	pthread_join(worker->thread, NULL);
 	if (tls != NULL)
 		tls_context_release(tls);
+	if (routes != NULL)
+		relay_routes_release(routes);
 	pthread_mutex_destroy(&worker->wake_lock);
 	free(worker);
 }

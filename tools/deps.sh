@@ -12,7 +12,7 @@
 set -eu
 
 build='build-essential pkg-config liburing-dev libssl-dev libconfuse-dev libseccomp-dev
-	libjansson-dev openssl swaks libio-socket-ssl-perl libnet-ssleay-perl'
+	libjansson-dev libunbound-dev liblmdb-dev openssl swaks libio-socket-ssl-perl libnet-ssleay-perl'
 tests='libcriterion-dev clang libclang-rt-14-dev clang-format clang-tidy llvm python3
 	gnutls-bin curl msmtp mandoc qemu-system-x86 busybox-static cpio kmod xz-utils'
 optional='postfix'

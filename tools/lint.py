@@ -28,7 +28,8 @@ MAY = {
 }
 
 # Header prefix -> the only room that may include it.
-OWNERS = {"liburing": "ring", "openssl/": "tls", "bpf/lib": "fence", "confuse": "config"}
+OWNERS = {"liburing": "ring", "openssl/": "tls", "bpf/lib": "fence", "confuse": "config",
+          "lmdb": "policy", "unbound": "relay"}
 
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70

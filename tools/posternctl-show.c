@@ -13,9 +13,6 @@
 
 #include "base/clock.h"
 
-#define CELL_MAX    600
-#define COLUMNS_MAX 4
-
 void show_clean(FILE *out, const char *text)
 {
 	for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
@@ -38,7 +35,7 @@ const char *show_string_of(const json_t *object, const char *key)
 	return text ? text : "-";
 }
 
-static json_int_t number_of(const json_t *object, const char *key)
+json_int_t show_number_of(const json_t *object, const char *key)
 {
 	return json_integer_value(json_object_get(object, key));
 }
@@ -64,7 +61,7 @@ static void span_format(char *out, size_t n, json_int_t seconds)
 		snprintf(out, n, "%lld s", s);
 }
 
-static void date_format(char *out, size_t n, json_int_t seconds)
+void show_date_format(char *out, size_t n, json_int_t seconds)
 {
 	time_t when = (time_t)seconds;
 	struct tm tm;
@@ -94,11 +91,6 @@ static void share_format(char *out, size_t n, const json_t *share)
 		snprintf(out, n, "-");
 }
 
-struct table {
-	const char *heads[COLUMNS_MAX]; /* NULL ends */
-	void (*cell)(const json_t *row, int column, char *out, size_t n);
-};
-
 static void listener_cell(const json_t *row, int column, char *out, size_t n)
 {
 	const char *address = show_string_of(row, "address");
@@ -108,14 +100,14 @@ static void listener_cell(const json_t *row, int column, char *out, size_t n)
 		snprintf(out, n, "%s", show_string_of(row, "title"));
 	else if (column == 1)
 		snprintf(out, n, "%s%s%s:%lld", six ? "[" : "", address, six ? "]" : "",
-			(long long)number_of(row, "port"));
+			(long long)show_number_of(row, "port"));
 	else
 		snprintf(out, n, "%s", show_string_of(row, "tls"));
 }
 
 static void expiry_format(char *out, size_t n, const json_t *row)
 {
-	json_int_t end = number_of(row, "not_after_seconds");
+	json_int_t end = show_number_of(row, "not_after_seconds");
 	json_int_t left = end - (json_int_t)(clock_real_us() / 1000000);
 	char date[32], distance[32];
 
@@ -123,7 +115,7 @@ static void expiry_format(char *out, size_t n, const json_t *row)
 		snprintf(out, n, "-");
 		return;
 	}
-	date_format(date, sizeof(date), end);
+	show_date_format(date, sizeof(date), end);
 	span_format(distance, sizeof(distance), left < 0 ? -left : left);
 	snprintf(out, n, left < 0 ? "%s, EXPIRED %s ago" : "%s, in %s", date, distance);
 }
@@ -132,7 +124,7 @@ static void names_format(char *out, size_t n, const json_t *row)
 {
 	const json_t *names = json_object_get(row, "names");
 	size_t shown = json_array_size(names);
-	json_int_t total = number_of(row, "names_total");
+	json_int_t total = show_number_of(row, "names_total");
 	size_t used = 0;
 
 	snprintf(out, n, "(default)");
@@ -159,40 +151,55 @@ static void certificate_cell(const json_t *row, int column, char *out, size_t n)
 		names_format(out, n, row);
 }
 
-static const struct table listener_table = {{"LISTENER", "ADDRESS", "TLS", NULL}, listener_cell};
-static const struct table certificate_table = {
-	{"CERTIFICATE", "KEY", "VALID UNTIL", "NAMES"}, certificate_cell};
+static const struct show_table listener_table = {
+	{"LISTENER", "ADDRESS", "TLS", NULL}, listener_cell, 0};
+static const struct show_table certificate_table = {
+	{"CERTIFICATE", "KEY", "VALID UNTIL", "NAMES", NULL}, certificate_cell, 0};
+
+/* In characters: what is no continuation octet of UTF-8. */
+static int width_of(const char *text)
+{
+	int n = 0;
+
+	for (; *text != '\0'; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;
+	return n;
+}
 
 static void table_row_put(
-	const struct table *table, const json_t *row, const int widths[COLUMNS_MAX])
+	const struct show_table *table, const json_t *row, const int widths[SHOW_COLUMNS_MAX])
 {
-	char cell[CELL_MAX];
+	char cell[SHOW_CELL_MAX];
 
-	for (int i = 0; i < COLUMNS_MAX && table->heads[i] != NULL; i++) {
+	for (int i = 0; table->heads[i] != NULL; i++) {
+		bool right = table->right >> i & 1;
+		int pad;
+
 		snprintf(cell, sizeof(cell), "%s", table->heads[i]);
 		if (row != NULL)
 			table->cell(row, i, cell, sizeof(cell));
-		printf("  ");
+		pad = widths[i] - width_of(cell);
+		printf("  %*s", right ? pad : 0, "");
 		text_put(cell);
-		if (i + 1 < COLUMNS_MAX && table->heads[i + 1] != NULL)
-			printf("%*s", widths[i] - (int)strlen(cell), "");
+		if (!right && table->heads[i + 1] != NULL)
+			printf("%*s", pad, "");
 	}
 	putchar('\n');
 }
 
-static void table_put(const struct table *table, const json_t *rows)
+void show_table(const struct show_table *table, const json_t *rows)
 {
-	int widths[COLUMNS_MAX] = {0};
-	char cell[CELL_MAX];
+	int widths[SHOW_COLUMNS_MAX] = {0};
+	char cell[SHOW_CELL_MAX];
 
 	if (json_array_size(rows) == 0)
 		return;
-	for (int i = 0; i < COLUMNS_MAX && table->heads[i] != NULL; i++) {
-		widths[i] = (int)strlen(table->heads[i]);
+	for (int i = 0; table->heads[i] != NULL; i++) {
+		widths[i] = width_of(table->heads[i]);
 		for (size_t k = 0; k < json_array_size(rows); k++) {
 			table->cell(json_array_get(rows, k), i, cell, sizeof(cell));
-			if ((int)strlen(cell) > widths[i])
-				widths[i] = (int)strlen(cell);
+			if (width_of(cell) > widths[i])
+				widths[i] = width_of(cell);
 		}
 	}
 	putchar('\n');
@@ -211,32 +218,35 @@ static void counters_put(const json_t *counters)
 	char a[32], b[32];
 
 	printf("\n  %-14s %lld open, %lld in all, %lld refused at the door\n", "sessions",
-		(long long)number_of(sessions, "active"), (long long)number_of(sessions, "total"),
-		(long long)number_of(sessions, "refused"));
-	octets_format(a, sizeof(a), number_of(messages, "bytes"));
+		(long long)show_number_of(sessions, "active"),
+		(long long)show_number_of(sessions, "total"),
+		(long long)show_number_of(sessions, "refused"));
+	octets_format(a, sizeof(a), show_number_of(messages, "bytes"));
 	printf("  %-14s %lld accepted (%s), %lld refused, %lld failed, %lld aborted\n", "messages",
-		(long long)number_of(messages, "accepted"), a,
-		(long long)number_of(messages, "refused"), (long long)number_of(messages, "failed"),
-		(long long)number_of(messages, "aborted"));
-	octets_format(a, sizeof(a), number_of(bytes, "received"));
-	octets_format(b, sizeof(b), number_of(bytes, "sent"));
+		(long long)show_number_of(messages, "accepted"), a,
+		(long long)show_number_of(messages, "refused"),
+		(long long)show_number_of(messages, "failed"),
+		(long long)show_number_of(messages, "aborted"));
+	octets_format(a, sizeof(a), show_number_of(bytes, "received"));
+	octets_format(b, sizeof(b), show_number_of(bytes, "sent"));
 	printf("  %-14s %s received, %s sent\n", "traffic", a, b);
 	share_format(a, sizeof(a), json_object_get(tls, "share_of_sessions"));
 	printf("  %-14s %lld handshakes (%s of sessions), %lld resumed, %lld failed\n", "TLS",
-		(long long)number_of(tls, "handshakes"), a, (long long)number_of(tls, "resumed"),
-		(long long)number_of(tls, "failed"));
+		(long long)show_number_of(tls, "handshakes"), a,
+		(long long)show_number_of(tls, "resumed"),
+		(long long)show_number_of(tls, "failed"));
 	share_format(a, sizeof(a), json_object_get(ktls, "tx_share_of_tls"));
 	share_format(b, sizeof(b), json_object_get(ktls, "rx_share_of_tls"));
 	printf("  %-14s %lld sending (%s), %lld receiving (%s), %lld kept in user space\n", "kTLS",
-		(long long)number_of(ktls, "tx"), a, (long long)number_of(ktls, "rx"), b,
-		(long long)number_of(ktls, "fallback"));
+		(long long)show_number_of(ktls, "tx"), a, (long long)show_number_of(ktls, "rx"), b,
+		(long long)show_number_of(ktls, "fallback"));
 }
 
 static void facts_put(const json_t *status)
 {
 	const json_t *ktls = json_object_get(status, "ktls");
 	const json_t *reloaded = json_object_get(status, "reloaded_seconds");
-	char text[CELL_MAX];
+	char text[SHOW_CELL_MAX];
 
 	line_put("configuration", show_string_of(status, "config"));
 	line_put("kernel", show_string_of(status, "kernel"));
@@ -246,7 +256,7 @@ static void facts_put(const json_t *status)
 		show_string_of(ktls, "rx"), show_string_of(ktls, "rekey"));
 	line_put("kTLS", text);
 	if (json_is_integer(reloaded))
-		date_format(text, sizeof(text), json_integer_value(reloaded));
+		show_date_format(text, sizeof(text), json_integer_value(reloaded));
 	else
 		snprintf(text, sizeof(text), "never");
 	line_put("reloaded", text);
@@ -258,21 +268,21 @@ void show_status(const json_t *answer)
 {
 	const json_t *status = json_object_get(answer, "status");
 	const json_t *uptime = json_object_get(status, "uptime_seconds");
-	char head[CELL_MAX];
+	char head[SHOW_CELL_MAX];
 	char up[32] = "-";
 
 	if (json_is_integer(uptime))
 		span_format(up, sizeof(up), json_integer_value(uptime));
 	snprintf(head, sizeof(head), "postern %s on %s: %s, up %s, pid %lld, %lld worker%s",
 		show_string_of(status, "version"), show_string_of(status, "hostname"),
-		show_string_of(status, "state"), up, (long long)number_of(status, "pid"),
-		(long long)number_of(status, "workers"),
-		number_of(status, "workers") == 1 ? "" : "s");
+		show_string_of(status, "state"), up, (long long)show_number_of(status, "pid"),
+		(long long)show_number_of(status, "workers"),
+		show_number_of(status, "workers") == 1 ? "" : "s");
 	text_put(head);
 	printf("\n\n");
 	facts_put(status);
-	table_put(&listener_table, json_object_get(status, "listeners"));
-	table_put(&certificate_table, json_object_get(status, "certificates"));
+	show_table(&listener_table, json_object_get(status, "listeners"));
+	show_table(&certificate_table, json_object_get(status, "certificates"));
 	counters_put(json_object_get(status, "counters"));
 }
 

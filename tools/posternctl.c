@@ -2,7 +2,8 @@
 /*
  * posternctl.c -- the operator's hand: asks a running gateway over its control socket.
  *
- * One command, one connection, one answer, an exit code that scripts can use: see enum exit_code.
+ * One command, one answer, an exit code that scripts can use: see enum exit_code. Each request has a
+ * connection of its own; only the queue's commands make more than one.
  * For a person it prints tables; --json gives what the gateway said. What cannot be done is one
  * sentence on stderr that names the socket and says what to try.
  *
@@ -24,27 +25,29 @@
 #include "tools/posternctl.h"
 
 #define SOCKET_DEFAULT      "/run/postern/postern.sock"
+#define REQUEST_MAX         4096              /* octets: what the gateway takes */
 #define ANSWER_MAX          (4 * 1024 * 1024) /* octets */
 #define TIMEOUT_SECONDS     30
 #define TIMEOUT_SECONDS_MAX 86400
-
-enum exit_code { EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHED };
-
-struct options {
-	const char *socket;
-	const char *config;
-	const char *command;
-	bool json;
-	uint64_t ms_max;
-};
 
 static const char usage[] =
 	"usage: posternctl [-s SOCKET | -c CONFIG] [-t SECONDS] [--json] COMMAND\n"
 	"\n"
 	"  status    what runs: listeners, certificates, kTLS, sums\n"
 	"  metrics   all counters as Prometheus text\n"
-	"  reload    read certificates and recipients again; sessions go on\n"
+	"  reload    read certificates, recipients and routes again; sessions go on\n"
 	"  stop      take no more connections, end when the open ones are done\n"
+	"\n"
+	"  queue [list] [FILTER] [--limit N]    the messages that wait, the oldest first\n"
+	"  queue count [FILTER] [--limit N]     how many, by destination\n"
+	"  queue show ID                        one message: envelope, header, tries\n"
+	"  queue retry|hold|release|delete|bounce ID ... | FILTER | --all [--yes]\n"
+	"  queue flush DESTINATION              forget that it was down and try now\n"
+	"\n"
+	"  FILTER: --sender ADDRESS --recipient ADDRESS --domain DOMAIN\n"
+	"          --destination NAME --state active|ready|deferred|held\n"
+	"          --older-than TIME --younger-than TIME (90s, 10m, 2h, 1d12h)\n"
+	"          addresses: @DOMAIN is any address there, <> the null sender\n"
 	"\n"
 	"  -s, --socket SOCKET   the gateway's control socket\n"
 	"  -c, --config CONFIG   take the socket's path from this configuration\n"
@@ -54,7 +57,8 @@ static const char usage[] =
 	"  -V, --version         the version\n"
 	"\n"
 	"Without -s and -c: $POSTERN_SOCKET, or " SOCKET_DEFAULT ".\n"
-	"Exit codes: 0 done, 1 the command failed, 2 usage, 3 the gateway was not reached.\n";
+	"Exit codes: 0 done, 1 the command failed, 2 usage, 3 the gateway was not reached,\n"
+	"4 nothing in the queue matches.\n";
 
 static const struct command {
 	const char *word;
@@ -109,11 +113,13 @@ static int socket_open(const char *path, uint64_t deadline_ms)
 }
 
 /* 0 or -errno. */
-static int request_send(int fd, const char *command, uint64_t deadline_ms)
+static int request_send(int fd, const char *request, uint64_t deadline_ms)
 {
-	char line[64];
-	int n = snprintf(line, sizeof(line), "%s\n", command);
+	char line[REQUEST_MAX];
+	int n = snprintf(line, sizeof(line), "%s\n", request);
 
+	if (n >= (int)sizeof(line))
+		return -E2BIG;
 	for (int sent = 0; sent < n;) {
 		ssize_t k = send(fd, line + sent, (size_t)(n - sent), MSG_NOSIGNAL);
 		int error = k < 0 ? -errno : 0;
@@ -170,6 +176,8 @@ static const char *unreached_why(int error)
 		return "the answer is too long; is this postern's socket?";
 	case -EBADMSG:
 		return "the answer is not postern's; is this its control socket?";
+	case -E2BIG:
+		return "the request is too long";
 	case -ENAMETOOLONG:
 		return "the path is too long for a unix socket";
 	default:
@@ -177,9 +185,7 @@ static const char *unreached_why(int error)
 	}
 }
 
-/* Says it on stderr and, with --json, on stdout in the gateway's own form. */
-static enum exit_code complain(
-	const struct options *options, enum exit_code code, const char *where, const char *why)
+int complain(const struct options *options, enum exit_code code, const char *where, const char *why)
 {
 	json_t *root;
 
@@ -187,24 +193,29 @@ static enum exit_code complain(
 	show_clean(stderr, why);
 	fputc('\n', stderr);
 	if (!options->json)
-		return code;
+		return (int)code;
 	root = json_pack("{s:b, s:s}", "ok", 0, "error", why);
-	if (root != NULL && json_dumpf(root, stdout, JSON_INDENT(2)) == 0)
-		putchar('\n');
+	if (root != NULL)
+		json_put(root);
 	json_decref(root);
-	return code;
+	return (int)code;
 }
 
-/* 0 and an object with a boolean "ok", or -errno. */
-static int ask(const struct options *options, const char *path, json_t **answer)
+void json_put(const json_t *json)
+{
+	if (json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) == 0)
+		putchar('\n');
+}
+
+int ask(const struct options *options, const char *request, json_t **answer)
 {
 	uint64_t deadline_ms = clock_ms() + options->ms_max;
 	char *text = malloc(ANSWER_MAX);
-	int fd = socket_open(path, deadline_ms);
+	int fd = socket_open(options->path, deadline_ms);
 	ssize_t n = text == NULL ? -ENOMEM : fd;
 
 	if (n >= 0)
-		n = request_send(fd, options->command, deadline_ms);
+		n = request_send(fd, request, deadline_ms);
 	if (n >= 0 || n == -EPIPE) /* it may have been refused before it was read */
 		n = answer_read(fd, text, ANSWER_MAX, deadline_ms);
 	if (fd >= 0)
@@ -221,6 +232,26 @@ static int ask(const struct options *options, const char *path, json_t **answer)
 	return n < 0 ? (int)n : 0;
 }
 
+int ask_for(const struct options *options, const char *request, const char *key, json_t **answer)
+{
+	int error = ask(options, request, answer);
+	int result = EXIT_OK;
+
+	if (error < 0)
+		return complain(options, EXIT_UNREACHED, options->path, unreached_why(error));
+	if (!json_is_true(json_object_get(*answer, "ok")))
+		result = complain(
+			options, EXIT_FAILED, options->words[0], show_string_of(*answer, "error"));
+	else if (key != NULL && json_object_get(*answer, key) == NULL)
+		result = complain(options, EXIT_FAILED, options->words[0],
+			"the answer lacks a part; are postern and posternctl of one version?");
+	if (result == EXIT_OK)
+		return EXIT_OK;
+	json_decref(*answer);
+	*answer = NULL;
+	return result;
+}
+
 /* ---- the command line ---- */
 
 static bool seconds_parse(const char *text, uint64_t *ms)
@@ -234,10 +265,49 @@ static bool seconds_parse(const char *text, uint64_t *ms)
 	return value >= 1 && value <= TIMEOUT_SECONDS_MAX;
 }
 
-static int usage_wrong(const char *what, const char *which)
+int usage_wrong(const char *what, const char *which)
 {
 	fprintf(stderr, "posternctl: %s%s\n%s", what, which, usage);
 	return EXIT_USAGE;
+}
+
+static int option_take(struct options *options, int c, const char *name)
+{
+	char what[64];
+
+	switch (c) {
+	case 's':
+		options->socket = optarg;
+		return -1;
+	case 'c':
+		options->config = optarg;
+		return -1;
+	case 'j':
+		options->json = true;
+		return -1;
+	case 't':
+		if (seconds_parse(optarg, &options->ms_max))
+			return -1;
+		return usage_wrong("-t needs whole seconds, 1 to 86400, not ", optarg);
+	case 'a':
+		options->all = true;
+		return -1;
+	case 'y':
+		options->yes = true;
+		return -1;
+	case 'q':
+		if (queue_option(options, name, optarg))
+			return -1;
+		snprintf(what, sizeof(what), "--%s cannot be ", name);
+		return usage_wrong(what, optarg);
+	case 'h':
+		return fputs(usage, stdout) < 0 ? EXIT_FAILED : EXIT_OK;
+	case 'V':
+		return printf("posternctl %s\n", postern_version) < 0 ? EXIT_FAILED : EXIT_OK;
+	default:
+		fputs(usage, stderr); /* getopt said what is wrong */
+		return EXIT_USAGE;
+	}
 }
 
 /* -1: go on; otherwise the exit code. */
@@ -246,36 +316,28 @@ static int options_parse(struct options *options, int argc, char **argv)
 	static const struct option longs[] = {{"socket", required_argument, NULL, 's'},
 		{"config", required_argument, NULL, 'c'}, {"timeout", required_argument, NULL, 't'},
 		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'}, {0}};
-	int c;
+		{"version", no_argument, NULL, 'V'}, {"all", no_argument, NULL, 'a'},
+		{"yes", no_argument, NULL, 'y'}, {"sender", required_argument, NULL, 'q'},
+		{"recipient", required_argument, NULL, 'q'},
+		{"domain", required_argument, NULL, 'q'},
+		{"destination", required_argument, NULL, 'q'},
+		{"state", required_argument, NULL, 'q'},
+		{"older-than", required_argument, NULL, 'q'},
+		{"younger-than", required_argument, NULL, 'q'},
+		{"limit", required_argument, NULL, 'q'}, {0}};
+	int c, result, which = 0;
 
-	*options = (struct options){.ms_max = TIMEOUT_SECONDS * 1000};
-	while ((c = getopt_long(argc, argv, "s:c:t:jhV", longs, NULL)) != -1) {
-		if (c == 's')
-			options->socket = optarg;
-		else if (c == 'c')
-			options->config = optarg;
-		else if (c == 'j')
-			options->json = true;
-		else if (c == 't' && !seconds_parse(optarg, &options->ms_max))
-			return usage_wrong("-t needs whole seconds, 1 to 86400, not ", optarg);
-		else if (c == 'h')
-			return fputs(usage, stdout) < 0 ? EXIT_FAILED : EXIT_OK;
-		else if (c == 'V')
-			return printf("posternctl %s\n", postern_version) < 0 ? EXIT_FAILED
-									      : EXIT_OK;
-		else if (c == '?') {
-			fputs(usage, stderr); /* getopt said what is wrong */
-			return EXIT_USAGE;
-		}
+	while ((c = getopt_long(argc, argv, "s:c:t:jhV", longs, &which)) != -1) {
+		result = option_take(options, c, longs[which].name);
+		if (result >= 0)
+			return result;
 	}
 	if (options->socket != NULL && options->config != NULL)
 		return usage_wrong("-s and -c name the socket twice: give one", "");
 	if (optind == argc)
 		return usage_wrong("a command is missing", "");
-	if (optind + 1 < argc)
-		return usage_wrong("one command at a time; not understood: ", argv[optind + 1]);
-	options->command = argv[optind];
+	options->words = argv + optind;
+	options->words_n = argc - optind;
 	return -1;
 }
 
@@ -309,51 +371,55 @@ static char *socket_path(const struct options *options, struct err *err)
 	return path;
 }
 
-static int answer_put(
-	const struct options *options, const struct command *command, const json_t *answer)
+static int command_run(const struct options *options, const struct command *command)
 {
 	const char *key = options->json ? command->json_key : command->text_key;
-	const json_t *part = key ? json_object_get(answer, key) : answer;
+	json_t *answer;
+	int result = ask_for(options, command->word, key, &answer);
 
-	if (!json_is_true(json_object_get(answer, "ok")))
-		return (int)complain(
-			options, EXIT_FAILED, command->word, show_string_of(answer, "error"));
-	if (part == NULL)
-		return (int)complain(options, EXIT_FAILED, command->word,
-			"the answer lacks a part; are postern and posternctl of one version?");
-	if (!options->json) {
+	if (result != EXIT_OK)
+		return result;
+	if (options->json)
+		json_put(key ? json_object_get(answer, key) : answer);
+	else
 		command->put(answer);
-		return EXIT_OK;
-	}
-	if (json_dumpf(part, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) == 0)
-		putchar('\n');
+	json_decref(answer);
 	return EXIT_OK; /* main() looks whether stdout took it */
+}
+
+/* The words are a command's. */
+static int words_run(struct options *options)
+{
+	bool queue = strcmp(options->words[0], "queue") == 0;
+	const struct command *command = command_find(options->words[0]);
+	struct err err;
+	char *path;
+	int result;
+
+	if (command == NULL && !queue)
+		return usage_wrong("there is no command ", options->words[0]);
+	if (!queue && options->words_n > 1)
+		return usage_wrong("one command at a time; not understood: ", options->words[1]);
+	if (!queue && (options->all || options->yes || options->limit != 0 ||
+			      json_object_size(options->filter) > 0))
+		return usage_wrong("options of queue do not go with ", options->words[0]);
+	path = socket_path(options, &err);
+	if (path == NULL)
+		return complain(options, EXIT_UNREACHED, "the control socket", err.text);
+	options->path = path;
+	result = queue ? queue_run(options) : command_run(options, command);
+	free(path);
+	return result;
 }
 
 static int run(int argc, char **argv)
 {
-	struct options options;
-	const struct command *command;
-	struct err err;
-	json_t *answer = NULL;
-	char *path;
+	struct options options = {.ms_max = TIMEOUT_SECONDS * 1000, .filter = json_object()};
 	int result = options_parse(&options, argc, argv);
 
-	if (result >= 0)
-		return result;
-	command = command_find(options.command);
-	if (command == NULL)
-		return usage_wrong("there is no command ", options.command);
-	path = socket_path(&options, &err);
-	if (path == NULL)
-		return (int)complain(&options, EXIT_UNREACHED, "the control socket", err.text);
-	result = ask(&options, path, &answer);
 	if (result < 0)
-		result = (int)complain(&options, EXIT_UNREACHED, path, unreached_why(result));
-	else
-		result = answer_put(&options, command, answer);
-	json_decref(answer);
-	free(path);
+		result = words_run(&options);
+	json_decref(options.filter);
 	return result;
 }
 

@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* posternctl.h -- what the files of posternctl share. */
+/*
+ * posternctl.h -- what the files of posternctl share:
+ *
+ *	posternctl.c             the command line, the exchange with the gateway, exit codes
+ *	posternctl-show.c        tables; status, metrics
+ *	posternctl-queue.c       the queue commands: what is asked, in how many pieces, after which question
+ *	posternctl-queue-show.c  their answers for a person
+ */
 #ifndef POSTERN_TOOLS_POSTERNCTL_H
 #define POSTERN_TOOLS_POSTERNCTL_H
 
@@ -11,15 +18,76 @@
 
 extern const char postern_version[]; /* gateway/version.c */
 
+enum exit_code { EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHED, EXIT_NOTHING };
+
+struct options {
+	const char *socket;
+	const char *config;
+	const char *path; /* of the socket, once it is known */
+	bool json;
+	uint64_t ms_max;
+	char **words; /* the command and what follows it */
+	int words_n;
+	/* queue */
+	json_t *filter; /* an object of request keys */
+	uint32_t limit; /* 0: not given */
+	bool all;
+	bool yes;
+};
+
+/* ---- posternctl.c ---- */
+
+/* Sends the request, a line without its end. 0 and an object with a boolean "ok" (a new reference),
+ * or -errno. */
+MUST_USE int ask(const struct options *options, const char *request, json_t **answer);
+/* The same; EXIT_OK and an answer whose "ok" is true and that has `key`, or says what is wrong. */
+MUST_USE int ask_for(
+	const struct options *options, const char *request, const char *key, json_t **answer);
+
+/* Says it on stderr and, with --json, on stdout in the gateway's own form. Returns `code`. */
+int complain(
+	const struct options *options, enum exit_code code, const char *where, const char *why);
+int usage_wrong(const char *what, const char *which);
+/* For --json. */
+void json_put(const json_t *json);
+
+/* ---- posternctl-queue.c ---- */
+
+/* Takes one of queue's options into options->filter. False: the value is wrong. */
+MUST_USE bool queue_option(struct options *options, const char *name, const char *value);
+int queue_run(struct options *options);
+
+/* ---- posternctl-show.c ---- */
+
 /* Text from elsewhere: control characters (C0, DEL, C1) become '?'. */
 void show_clean(FILE *out, const char *text);
 
 /* The string at `key`, borrowed; "-" if there is none. */
 const char *show_string_of(const json_t *object, const char *key);
+json_int_t show_number_of(const json_t *object, const char *key);
+void show_date_format(char *out, size_t n, json_int_t seconds);
+
+#define SHOW_COLUMNS_MAX 10
+#define SHOW_CELL_MAX    600
+
+struct show_table {
+	const char *heads[SHOW_COLUMNS_MAX]; /* NULL ends */
+	void (*cell)(const json_t *row, int column, char *out, size_t n);
+	unsigned right; /* columns whose text stands at their right side, a bit each */
+};
+
+/* An empty line and the rows below their heads; nothing at all without rows. */
+void show_table(const struct show_table *table, const json_t *rows);
 
 /* Print one command's answer ("ok" was checked) on stdout. */
 void show_status(const json_t *answer);
 void show_metrics(const json_t *answer);
 void show_text(const json_t *answer);
+
+/* ---- posternctl-queue-show.c ---- */
+
+void show_messages(const json_t *messages, bool more);
+void show_message(const json_t *message);
+void show_tallies(const json_t *queue);
 
 #endif

@@ -108,10 +108,17 @@ policy {
 	sessions_per_address_max = 100
 }
 
-# Where it goes: mail/DOMAIN/LOCALPART/new/.
-delivery {
-	maildir = "mail"
+# Where it stands until it is delivered. One gateway at a time may use the folder.
+spool {
+	directory = "spool"
 	durability = "full"	# full: on disk before we answer 250 | none: leave it to the kernel
+}
+
+# Where it goes: mail/DOMAIN/LOCALPART/new/. Others may stand beside it, for other domains. "*" also
+# covers the senders that reports (bounces) go to: in earnest, name your domains and give "*" to "mx".
+route "default" {
+	domains = { "*" }
+	next_hops = { "maildir:mail" }	# or "lmtp:127.0.0.1:24", "smtp:store.example.org:25", "mx"
 }
 
 log {

@@ -41,9 +41,18 @@ enum value_kind {
 	VALUE_DOMAIN,   /* lower-cased */
 	VALUE_ADDRESS,
 	VALUE_ACCOUNT,
-	VALUE_PATH, /* made relative to the configuration's folder */
+	VALUE_ROUTE_DOMAIN, /* domain, "." and a domain, or "*"; lower-cased */
+	VALUE_RESOLVER,     /* numeric address, "@" and a port may follow */
+	VALUE_PATH,         /* made relative to the configuration's folder */
 	VALUE_SOCKET,
+	VALUE_NEXT_HOP, /* hop.c's; the value's text is its path, "" where it has none */
 };
+
+/* A kind whose value names a file or folder. */
+static inline bool value_is_path(enum value_kind kind)
+{
+	return kind >= VALUE_PATH;
+}
 
 struct value_choice {
 	const char *text;
@@ -84,6 +93,20 @@ struct value {
  */
 MUST_USE int value_read(const struct config_key *key, const char *folder, const char *text,
 	struct value *out, struct err *err);
+
+/* A next hop's parts; host, path and title point into the text they were read from. */
+struct hop_parts {
+	enum next_hop_kind kind;
+	struct span title; /* without the weight */
+	struct span host;  /* without brackets */
+	struct span path;
+	uint16_t port;
+	uint32_t weight;
+};
+
+/* Reads "lmtp:HOST:PORT" and the other forms of postern.conf(5). On failure -1 and err->text says
+ * what is wrong and what to write. */
+MUST_USE int hop_read(const char *text, struct hop_parts *out, struct err *err);
 
 /* Where the file names which path, in the order of the file. */
 struct config_place {

@@ -39,7 +39,9 @@ static const struct section sections[] = {
 	{"tls", CFGF_NONE},
 	{"smtp", CFGF_NONE},
 	{"policy", CFGF_NONE},
-	{"delivery", CFGF_NONE},
+	{"spool", CFGF_NONE},
+	{"route", TITLED},
+	{"relay", CFGF_NONE},
 	{"log", CFGF_NONE},
 };
 
@@ -120,7 +122,7 @@ static int check_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *resul
 		reader_fail(cfg, "%s", err.text);
 		return -1;
 	}
-	if ((key->kind == VALUE_PATH || key->kind == VALUE_SOCKET) && !value.none)
+	if (value_is_path(key->kind) && !value.none && *value.text)
 		config_places_add(reader->source->places, value.text, cfg->line);
 	*(const char **)result = text;
 	return 0;

@@ -3,8 +3,8 @@
  * fill.c -- from libconfuse's tree to struct config, and the checks that need the whole.
  *
  * Job: defaults, copies of all strings (the tree is freed afterwards), missing keys, counts,
- * listeners that collide, certificates that lack. A check about a section names the line of its
- * closing brace, one about the whole file the last line.
+ * listeners that collide, certificates that lack; routes are routes.c's. A check about a section
+ * names the line of its closing brace, one about the whole file the last line.
  *
  * Invariants: values passed value_read() while they were parsed, so reading them again cannot
  * fail. Everything a struct config points to hangs in one chain of blocks.
@@ -16,28 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "config/config-private.h"
+#include "config/fill-private.h"
 
-struct block {
-	struct block *next;
-	max_align_t bytes[];
-};
-
-/* A struct config and what it owns. */
-struct store {
-	struct config config;
-	struct block *blocks;
-	struct config_places *places;
-};
-
-struct fill {
-	struct store *store;
-	cfg_t *root;
-	const struct config_source *source;
-	struct err *err;
-};
-
-static void *store_alloc(struct fill *fill, size_t n)
+void *fill_alloc(struct fill *fill, size_t n)
 {
 	struct block *block = malloc(sizeof(*block) + n);
 
@@ -50,17 +31,17 @@ static void *store_alloc(struct fill *fill, size_t n)
 	return block->bytes;
 }
 
-static char *store_text(struct fill *fill, const char *text)
+char *fill_text(struct fill *fill, const char *text)
 {
 	size_t n = strlen(text) + 1;
-	char *copy = store_alloc(fill, n);
+	char *copy = fill_alloc(fill, n);
 
 	if (copy)
 		memcpy(copy, text, n);
 	return copy;
 }
 
-static int PRINTF_LIKE(3, 4) fail_at(struct fill *fill, const cfg_t *sec, const char *fmt, ...)
+int fill_fail(struct fill *fill, const cfg_t *sec, const char *fmt, ...)
 {
 	int line = sec && sec != fill->root && sec->line > 0 ? sec->line : fill->source->lines;
 	struct err what;
@@ -97,7 +78,7 @@ static const char *read_text(struct fill *fill, const struct config_key *key, co
 	int rc = value_read(key, fill->source->folder, text, &value, fill->err);
 
 	ASSERT(rc == 0 && !value.none);
-	return store_text(fill, value.text);
+	return fill_text(fill, value.text);
 }
 
 static int fill_scalar(
@@ -113,14 +94,14 @@ static int fill_scalar(
 		put_number(base + key->offset, key->width, value.number);
 		return 0;
 	}
-	*(const char **)(base + key->offset) = store_text(fill, value.text);
+	*(const char **)(base + key->offset) = fill_text(fill, value.text);
 	return *(const char **)(base + key->offset) ? 0 : -1;
 }
 
 static int fill_list(struct fill *fill, const struct config_key *key, cfg_opt_t *opt, uint8_t *base)
 {
 	size_t n = cfg_opt_size(opt);
-	const char **array = store_alloc(fill, n * sizeof(*array));
+	const char **array = fill_alloc(fill, n * sizeof(*array));
 
 	if (!array)
 		return -1;
@@ -142,12 +123,11 @@ static int fail_missing(struct fill *fill, const struct config_key *key, const c
 		snprintf(label, sizeof(label), "%s \"%s\": ", key->section, sec->title);
 	else if (sec != fill->root)
 		snprintf(label, sizeof(label), "%s: ", key->section);
-	return fail_at(fill, sec, "%s%s is missing: write %s = %s", label, key->name, key->name,
+	return fill_fail(fill, sec, "%s%s is missing: write %s = %s", label, key->name, key->name,
 		key->example);
 }
 
-/* All keys of one section, defaults included, into the struct at base. */
-static int fill_section(struct fill *fill, const char *section, cfg_t *sec, void *base)
+int fill_section(struct fill *fill, const char *section, cfg_t *sec, void *base)
 {
 	for (size_t i = 0; i < config_keys_n; i++) {
 		const struct config_key *key = &config_keys[i];
@@ -159,7 +139,9 @@ static int fill_section(struct fill *fill, const char *section, cfg_t *sec, void
 		opt = cfg_getopt(sec, key->name);
 		if (cfg_opt_size(opt) == 0 && key->example)
 			return fail_missing(fill, key, sec);
-		if (key->list_max > 0)
+		if (key->kind == VALUE_NEXT_HOP)
+			rc = fill_next_hops(fill, key, opt, base);
+		else if (key->list_max > 0)
 			rc = fill_list(fill, key, opt, base);
 		else if (cfg_opt_size(opt) > 0)
 			rc = fill_scalar(fill, key, cfg_opt_getstr(opt), base);
@@ -171,7 +153,7 @@ static int fill_section(struct fill *fill, const char *section, cfg_t *sec, void
 	return 0;
 }
 
-static int check_title(struct fill *fill, cfg_t *sec)
+int fill_title(struct fill *fill, cfg_t *sec)
 {
 	char shown[CONFIG_SHOWN_MAX + 4];
 	size_t n = strlen(sec->title);
@@ -180,7 +162,7 @@ static int check_title(struct fill *fill, cfg_t *sec)
 		strspn(sec->title, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				   "0123456789._-") == n)
 		return 0;
-	return fail_at(fill, sec,
+	return fill_fail(fill, sec,
 		"%s: the title \"%s\" is not 1 to %d letters, digits, dots, \"_\" or \"-\"",
 		sec->name, value_shown(sec->title, shown), CONFIG_TITLE_MAX);
 }
@@ -206,23 +188,24 @@ static int fill_listeners(struct fill *fill)
 	size_t n = cfg_size(fill->root, "listener");
 
 	if (n == 0)
-		return fail_at(fill, NULL,
+		return fill_fail(fill, NULL,
 			"no listener: write listener \"smtp\" { address = \"127.0.0.1\" port = 25 }");
 	for (size_t i = 0; i < n; i++) {
 		cfg_t *sec = cfg_getnsec(fill->root, "listener", (unsigned)i);
 		struct listener_settings *listener = &config->listeners[i];
 
 		if (i == SETTINGS_LISTENERS_MAX)
-			return fail_at(fill, sec, "more than %d listeners", SETTINGS_LISTENERS_MAX);
-		if (check_title(fill, sec) != 0 ||
+			return fill_fail(
+				fill, sec, "more than %d listeners", SETTINGS_LISTENERS_MAX);
+		if (fill_title(fill, sec) != 0 ||
 			fill_section(fill, "listener", sec, listener) != 0)
 			return -1;
-		listener->title = store_text(fill, sec->title);
+		listener->title = fill_text(fill, sec->title);
 		if (!listener->title)
 			return -1;
 		for (size_t k = 0; k < i; k++) {
 			if (same_socket(&config->listeners[k], listener))
-				return fail_at(fill, sec,
+				return fill_fail(fill, sec,
 					"listener \"%s\": same address and port as listener \"%s\"",
 					listener->title, config->listeners[k].title);
 		}
@@ -234,7 +217,7 @@ static int fill_listeners(struct fill *fill)
 static int fill_certificates(struct fill *fill)
 {
 	size_t n = cfg_size(fill->root, "certificate");
-	struct certificate_settings *array = store_alloc(fill, n * sizeof(*array));
+	struct certificate_settings *array = fill_alloc(fill, n * sizeof(*array));
 
 	if (!array)
 		return -1;
@@ -242,13 +225,13 @@ static int fill_certificates(struct fill *fill)
 		cfg_t *sec = cfg_getnsec(fill->root, "certificate", (unsigned)i);
 
 		if (i == SETTINGS_CERTIFICATES_MAX)
-			return fail_at(
+			return fill_fail(
 				fill, sec, "more than %d certificates", SETTINGS_CERTIFICATES_MAX);
 		memset(&array[i], 0, sizeof(array[i]));
-		if (check_title(fill, sec) != 0 ||
+		if (fill_title(fill, sec) != 0 ||
 			fill_section(fill, "certificate", sec, &array[i]) != 0)
 			return -1;
-		array[i].title = store_text(fill, sec->title);
+		array[i].title = fill_text(fill, sec->title);
 		if (!array[i].title)
 			return -1;
 	}
@@ -273,15 +256,43 @@ static int check_certificates(struct fill *fill)
 		if (config->tls.certificates[i].names_n == 0)
 			return 0;
 	}
-	return fail_at(fill, NULL,
+	return fill_fail(fill, NULL,
 		"no certificate for listener \"%s\": write certificate \"default\" "
 		"{ chain = \"cert.pem\" key = \"key.pem\" }, without names",
 		with_tls->title);
 }
 
+/* Settings that bound each other. */
+static int check_numbers(struct fill *fill)
+{
+	const struct config *config = &fill->store->config;
+	const struct spool_settings *spool = &config->spool;
+	const struct relay_settings *relay = &config->relay;
+
+	if (config->policy.recipients && config->policy.recipients_lmdb)
+		return fill_fail(fill, cfg_getsec(fill->root, "policy"),
+			"policy: recipients and recipients_lmdb are both set: write one of them");
+	if (spool->segment_bytes < (uint64_t)spool->stream_bytes * SEGMENT_STREAMS_MIN)
+		return fill_fail(fill, cfg_getsec(fill->root, "spool"),
+			"spool: segment_bytes is less than %d times stream_bytes: write "
+			"segment_bytes = %llu or more",
+			SEGMENT_STREAMS_MIN,
+			(unsigned long long)spool->stream_bytes * SEGMENT_STREAMS_MIN);
+	if (relay->retry_ms_max < relay->retry_ms_min)
+		return fill_fail(fill, cfg_getsec(fill->root, "relay"),
+			"relay: retry_seconds_max is less than retry_seconds_min: write "
+			"retry_seconds_max = %u or more",
+			relay->retry_ms_min / 1000);
+	if (relay->warn_ms >= relay->expire_ms)
+		return fill_fail(fill, cfg_getsec(fill->root, "relay"),
+			"relay: warn_seconds is not less than expire_seconds: write warn_seconds = "
+			"0 for no warnings");
+	return 0;
+}
+
 static int fill_all(struct fill *fill)
 {
-	static const char *const single[] = {"tls", "smtp", "policy", "delivery", "log"};
+	static const char *const single[] = {"tls", "smtp", "policy", "spool", "relay", "log"};
 	struct config *config = &fill->store->config;
 
 	if (fill_section(fill, "", fill->root, config) != 0)
@@ -291,10 +302,14 @@ static int fill_all(struct fill *fill)
 			return -1;
 	}
 	if (config->main.group && !config->main.user)
-		return fail_at(fill, NULL, "group is set without user: write user = \"postern\"");
-	if (fill_listeners(fill) != 0 || fill_certificates(fill) != 0)
+		return fill_fail(fill, NULL, "group is set without user: write user = \"postern\"");
+	config->relay.hostname = config->smtp.hostname;
+	if (check_numbers(fill) != 0)
 		return -1;
-	return check_certificates(fill);
+	if (fill_listeners(fill) != 0 || fill_certificates(fill) != 0 ||
+		check_certificates(fill) != 0)
+		return -1;
+	return fill_routes(fill);
 }
 
 int config_fill(

@@ -15,6 +15,7 @@
 #define IN_CONFIG(member)      FIELD(struct config, member)
 #define IN_LISTENER(member)    FIELD(struct listener_settings, member)
 #define IN_CERTIFICATE(member) FIELD(struct certificate_settings, member)
+#define IN_ROUTE(member)       FIELD(struct route_settings, member)
 
 #define NUMBER(section_, name_, fallback_, min_, max_, ...)                                        \
 	{                                                                                          \
@@ -38,7 +39,10 @@
 
 #define DAY_SECONDS  86400
 #define WEEK_SECONDS (7 * DAY_SECONDS) /* a ticket's longest life (RFC 8446 4.6.1) */
+#define MIB          (1ull << 20)
 #define GIB          (1ull << 30)
+
+#define RESOLVERS_MAX 8
 
 static const struct value_choice listener_tls_choices[] = {
 	{"starttls", LISTENER_TLS_STARTTLS},
@@ -65,6 +69,17 @@ static const struct value_choice early_talker_choices[] = {{"count", 0}, {"rejec
 static const struct value_choice undeclared_8bit_choices[] = {
 	{"reject", 0}, {"accept", 1}, {NULL, 0}};
 static const struct value_choice durability_choices[] = {{"none", 0}, {"full", 1}, {NULL, 0}};
+static const struct value_choice callout_down_choices[] = {
+	{"accept", CALLOUT_DOWN_ACCEPT}, {"defer", CALLOUT_DOWN_DEFER}, {NULL, 0}};
+static const struct value_choice route_choose_choices[] = {
+	{"failover", ROUTE_CHOOSE_FAILOVER}, {"weight", ROUTE_CHOOSE_WEIGHT}, {NULL, 0}};
+static const struct value_choice route_tls_choices[] = {
+	{"none", ROUTE_TLS_NONE},
+	{"may", ROUTE_TLS_MAY},
+	{"require", ROUTE_TLS_REQUIRE},
+	{"verify", ROUTE_TLS_VERIFY},
+	{NULL, 0},
+};
 static const struct value_choice log_choices[] = {{"stderr", 0}, {"syslog", 1}, {NULL, 0}};
 
 const struct config_key config_keys[] = {
@@ -124,14 +139,65 @@ const struct config_key config_keys[] = {
 		IN_CONFIG(policy.relay_domains)),
 	TEXT("policy", "recipients", VALUE_PATH, .empty_is_none = true,
 		IN_CONFIG(policy.recipients)),
+	TEXT("policy", "recipients_lmdb", VALUE_PATH, .empty_is_none = true,
+		IN_CONFIG(policy.recipients_lmdb)),
 	NUMBER("policy", "sessions_max", "10000", 1, 1000000, IN_CONFIG(policy.sessions_max)),
 	NUMBER("policy", "sessions_per_address_max", "100", 1, 1000000,
 		IN_CONFIG(policy.sessions_per_address_max)),
+	SECONDS("policy", "callout_positive_seconds", "3600", 0, WEEK_SECONDS,
+		IN_CONFIG(policy.callout_positive_ms)),
+	SECONDS("policy", "callout_negative_seconds", "300", 0, WEEK_SECONDS,
+		IN_CONFIG(policy.callout_negative_ms)),
+	SECONDS("policy", "callout_seconds", "10", 1, 300, IN_CONFIG(policy.callout_ms_max)),
+	NUMBER("policy", "callout_rate_max", "100", 1, 100000, IN_CONFIG(policy.callout_rate_max)),
+	CHOICE("policy", "callout_down", "accept", callout_down_choices,
+		IN_CONFIG(policy.callout_down)),
 
-	TEXT("delivery", "maildir", VALUE_PATH, .fallback = "mail", IN_CONFIG(spool.maildir)),
-	CHOICE("delivery", "durability", "full", durability_choices, IN_CONFIG(spool.durable)),
-	NUMBER("delivery", "memory_bytes_max", "67108864", 65536, 1024 * GIB,
+	TEXT("spool", "directory", VALUE_PATH, .fallback = "spool", IN_CONFIG(spool.directory)),
+	CHOICE("spool", "durability", "full", durability_choices, IN_CONFIG(spool.durable)),
+	NUMBER("spool", "memory_bytes_max", "67108864", 65536, 1024 * GIB,
 		IN_CONFIG(spool.memory_bytes_max)),
+	NUMBER("spool", "stream_bytes", "262144", 4096, 4 * MIB, IN_CONFIG(spool.stream_bytes)),
+	NUMBER("spool", "segment_bytes", "67108864", 65536, 16 * GIB,
+		IN_CONFIG(spool.segment_bytes)),
+	NUMBER("spool", "free_bytes_min", "67108864", 0, 1024 * GIB,
+		IN_CONFIG(spool.free_bytes_min)),
+	NUMBER("spool", "commit_wait_us", "200", 0, 100000, IN_CONFIG(spool.commit_wait_us)),
+	NUMBER("spool", "messages_max", "1000000", 1, 100000000, IN_CONFIG(spool.messages_max)),
+
+	TEXT("route", "domains", VALUE_ROUTE_DOMAIN, .list_max = SETTINGS_DOMAINS_MAX,
+		.offset_n = offsetof(struct route_settings, domains_n), IN_ROUTE(domains)),
+	TEXT("route", "next_hops", VALUE_NEXT_HOP, .example = "{ \"lmtp:127.0.0.1:24\" }",
+		.list_max = SETTINGS_NEXT_HOPS_MAX,
+		.offset_n = offsetof(struct route_settings, next_hops_n), IN_ROUTE(next_hops)),
+	CHOICE("route", "choose", "failover", route_choose_choices, IN_ROUTE(choose)),
+	CHOICE("route", "tls", "may", route_tls_choices, IN_ROUTE(tls)),
+	TEXT("route", "tls_name", VALUE_HOST, IN_ROUTE(tls_name)),
+	TEXT("route", "ca_file", VALUE_PATH, IN_ROUTE(ca_file)),
+	TEXT("route", "cutthrough", VALUE_BOOL, .fallback = "false", IN_ROUTE(cutthrough)),
+	TEXT("route", "callout", VALUE_BOOL, .fallback = "false", IN_ROUTE(callout)),
+	NUMBER("route", "connections_max", "20", 1, 10000, IN_ROUTE(connections_max)),
+	NUMBER("route", "connection_messages_max", "1000", 1, 1000000, IN_ROUTE(messages_max)),
+	SECONDS("route", "idle_seconds", "10", 0, 3600, IN_ROUTE(idle_ms)),
+	NUMBER("route", "recipients_max", "100", 1, 10000, IN_ROUTE(recipients_max)),
+
+	TEXT("relay", "routes", VALUE_PATH, .empty_is_none = true, IN_CONFIG(relay.routes_file)),
+	TEXT("relay", "resolvers", VALUE_RESOLVER, .list_max = RESOLVERS_MAX,
+		.offset_n = offsetof(struct config, relay.resolvers_n), IN_CONFIG(relay.resolvers)),
+	TEXT("relay", "ehlo", VALUE_HOST, IN_CONFIG(relay.ehlo)),
+	SECONDS("relay", "retry_seconds_min", "300", 1, DAY_SECONDS, IN_CONFIG(relay.retry_ms_min)),
+	SECONDS("relay", "retry_seconds_max", "14400", 1, WEEK_SECONDS,
+		IN_CONFIG(relay.retry_ms_max)),
+	SECONDS("relay", "expire_seconds", "432000", 1, 30 * DAY_SECONDS,
+		IN_CONFIG(relay.expire_ms)),
+	SECONDS("relay", "warn_seconds", "0", 0, 30 * DAY_SECONDS, IN_CONFIG(relay.warn_ms)),
+	SECONDS("relay", "connect_seconds", "30", 1, 3600, IN_CONFIG(relay.connect_ms_max)),
+	SECONDS("relay", "reply_seconds", "300", 1, 3600, IN_CONFIG(relay.reply_ms_max)),
+	SECONDS("relay", "final_seconds", "600", 1, 3600, IN_CONFIG(relay.final_ms_max)),
+	SECONDS("relay", "cutthrough_seconds", "10", 1, 3600, IN_CONFIG(relay.cutthrough_ms_max)),
+	NUMBER("relay", "connections_max", "500", 1, 100000, IN_CONFIG(relay.connections_max)),
+	CHOICE("relay", "ktls", "auto", ktls_choices, IN_CONFIG(relay.ktls)),
+	TEXT("relay", "bounce_body", VALUE_BOOL, .fallback = "true", IN_CONFIG(relay.bounce_body)),
 
 	CHOICE("log", "to", "stderr", log_choices, IN_CONFIG(log.syslog)),
 };

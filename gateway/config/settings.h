@@ -16,6 +16,9 @@
 #define SETTINGS_NAMES_MAX        64 /* SNI names of one certificate */
 #define SETTINGS_DOMAINS_MAX      100000
 #define SETTINGS_WORKERS_MAX      256
+#define SETTINGS_ROUTES_MAX       1024
+#define SETTINGS_NEXT_HOPS_MAX    16 /* of one route */
+#define SETTINGS_MAILDIRS_MAX     64 /* different roots, in all routes */
 
 enum listener_tls { LISTENER_TLS_STARTTLS, LISTENER_TLS_IMPLICIT, LISTENER_TLS_NONE };
 
@@ -70,18 +73,96 @@ struct session_settings {
 	uint32_t rate_window_ms;
 };
 
+enum callout_down { CALLOUT_DOWN_ACCEPT, CALLOUT_DOWN_DEFER };
+
 struct policy_settings {
 	const char *const *relay_domains; /* lower case */
 	size_t relay_domains_n;
-	const char *recipients; /* file; NULL: any address at relay_domains */
+	const char *recipients;      /* text file; NULL: none */
+	const char *recipients_lmdb; /* LMDB environment; NULL: none. At most one of the two */
 	uint32_t sessions_max;
 	uint32_t sessions_per_address_max;
+	/* Recipient check by asking the next hop, for routes with callout = yes. */
+	uint32_t callout_positive_ms; /* how long an answer is remembered */
+	uint32_t callout_negative_ms;
+	uint32_t callout_ms_max;   /* to answer; later: as if the next hop were down */
+	uint32_t callout_rate_max; /* questions a second, a worker and next hop */
+	enum callout_down callout_down;
 };
 
 struct spool_settings {
-	const char *maildir;
+	const char *directory;
 	bool durable;              /* durability = full */
-	uint64_t memory_bytes_max; /* all workers */
+	uint64_t memory_bytes_max; /* all workers: message octets held before they are on disk */
+	uint32_t stream_bytes;     /* longer messages go to files of their own */
+	uint64_t segment_bytes;
+	uint64_t free_bytes_min; /* free space below it: MAIL is answered 452 4.3.1 */
+	uint32_t commit_wait_us; /* how long a commit may wait for messages that are coming in */
+	uint32_t messages_max;   /* in the queue, all workers */
+};
+
+enum next_hop_kind {
+	NEXT_HOP_LMTP,
+	NEXT_HOP_LMTP_UNIX,
+	NEXT_HOP_SMTP,
+	NEXT_HOP_MX,
+	NEXT_HOP_MAILDIR
+};
+
+struct next_hop_settings {
+	enum next_hop_kind kind;
+	const char *text; /* as written, without its weight */
+	const char *host; /* LMTP, SMTP: name or numeric address; NULL otherwise */
+	uint16_t port;    /* LMTP, SMTP, MX (25) */
+	const char *path; /* LMTP_UNIX, MAILDIR; NULL otherwise */
+	uint32_t weight;  /* "... weight=N": 1 to 1000; default 1 */
+	uint32_t maildir; /* MAILDIR: index into relay_settings.maildirs */
+};
+
+enum route_tls { ROUTE_TLS_NONE, ROUTE_TLS_MAY, ROUTE_TLS_REQUIRE, ROUTE_TLS_VERIFY };
+enum route_choose { ROUTE_CHOOSE_FAILOVER, ROUTE_CHOOSE_WEIGHT };
+
+/* route "TITLE" { ... }: which domains, where to and how. */
+struct route_settings {
+	const char *title;
+	const char *const *domains; /* "example.org", ".example.org" (all below), "*" (the rest) */
+	size_t domains_n;           /* 0: only by the routes file */
+	struct next_hop_settings next_hops[SETTINGS_NEXT_HOPS_MAX];
+	size_t next_hops_n;
+	enum route_choose choose;
+	enum route_tls tls;
+	const char *tls_name; /* name to verify and for SNI; NULL: the next hop's */
+	const char *ca_file;  /* PEM; NULL: the system's */
+	bool cutthrough;
+	bool callout;
+	uint32_t connections_max; /* a next hop, a worker */
+	uint32_t messages_max;    /* a connection; then QUIT */
+	uint32_t idle_ms;         /* how long an unused connection is kept */
+	uint32_t recipients_max;  /* a transaction */
+};
+
+struct relay_settings {
+	const struct route_settings *routes;
+	size_t routes_n;
+	const char *routes_file;     /* lines "DOMAIN TITLE"; NULL: none. Reloaded */
+	const char *const *maildirs; /* roots that routes name, each once */
+	size_t maildirs_n;
+	const char *const
+		*resolvers; /* numeric addresses, "ADDRESS@PORT" too; none: /etc/resolv.conf */
+	size_t resolvers_n;
+	const char *hostname;  /* where <postmaster> without a domain belongs */
+	const char *ehlo;      /* NULL: hostname */
+	uint32_t retry_ms_min; /* first back-off; doubles */
+	uint32_t retry_ms_max;
+	uint64_t expire_ms; /* then bounced */
+	uint64_t warn_ms;   /* a delay DSN after this long; 0: none */
+	uint32_t connect_ms_max;
+	uint32_t reply_ms_max; /* for any reply but the final one */
+	uint32_t final_ms_max; /* for the reply to the final dot (RFC 5321 4.5.3.2.6: 10 min) */
+	uint32_t cutthrough_ms_max;
+	uint32_t connections_max; /* all next hops, a worker */
+	enum ktls_mode ktls;      /* sending to next hops */
+	bool bounce_body;         /* DSNs return full messages where RET=FULL asks for it */
 };
 
 struct log_settings {
@@ -106,6 +187,7 @@ struct config {
 	struct session_settings session;
 	struct policy_settings policy;
 	struct spool_settings spool;
+	struct relay_settings relay;
 	struct log_settings log;
 };
 

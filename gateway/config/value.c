@@ -93,6 +93,34 @@ static bool read_address(const char *text, struct value *out)
 	       copy(text, out);
 }
 
+static bool read_route_domain(const char *text, struct value *out)
+{
+	struct span name = span_str(text);
+
+	if (*text == '.')
+		span_take(&name, 1);
+	if ((strcmp(text, "*") != 0 && !name_domain_valid(name)) || !copy(text, out))
+		return false;
+	name_lower(out->text, strlen(out->text));
+	return true;
+}
+
+static bool read_resolver(const char *text, struct value *out)
+{
+	const char *at = strchr(text, '@');
+	struct value port;
+	char address[INET6_ADDRSTRLEN];
+	size_t n = at ? (size_t)(at - text) : strlen(text);
+	static const struct config_key port_key = {
+		.kind = VALUE_NUMBER, .min = 1, .max = 65535, .scale = 1};
+
+	if (n >= sizeof(address) || (at && !read_number(&port_key, at + 1, &port)))
+		return false;
+	memcpy(address, text, n);
+	address[n] = '\0';
+	return read_address(address, out) && copy(text, out);
+}
+
 static bool read_account(const char *text, struct value *out)
 {
 	size_t n = strlen(text);
@@ -135,12 +163,18 @@ static bool read_kind(
 		return read_name(key->kind, text, out);
 	case VALUE_ADDRESS:
 		return read_address(text, out);
+	case VALUE_ROUTE_DOMAIN:
+		return read_route_domain(text, out);
+	case VALUE_RESOLVER:
+		return read_resolver(text, out);
 	case VALUE_ACCOUNT:
 		return read_account(text, out);
 	case VALUE_PATH:
 		return read_path(folder, text, CONFIG_PATH_MAX, out);
 	case VALUE_SOCKET:
 		return read_path(folder, text, CONFIG_SOCKET_MAX, out);
+	case VALUE_NEXT_HOP:
+		break; /* read_next_hop's */
 	}
 	ASSERT(!"a kind without a reader");
 	return false;
@@ -155,6 +189,9 @@ static void expected(const struct config_key *key, char out[EXPECTED_MAX])
 		[VALUE_SNI_NAME] = "a host name such as mx.example.org or *.example.org",
 		[VALUE_DOMAIN] = "a mail domain such as example.org",
 		[VALUE_ADDRESS] = "a numeric IPv4 or IPv6 address such as 192.0.2.1",
+		[VALUE_ROUTE_DOMAIN] = "a mail domain such as example.org, .example.org for all "
+				       "below it, or *",
+		[VALUE_RESOLVER] = "a numeric address such as 192.0.2.1 or 192.0.2.1@53",
 		[VALUE_ACCOUNT] = "the name of an account",
 		[VALUE_PATH] = "a path of at most 4095 octets of text",
 		[VALUE_SOCKET] = "a path of at most 107 octets of text, its folder included",
@@ -177,11 +214,46 @@ static void expected(const struct config_key *key, char out[EXPECTED_MAX])
 	ASSERT(n < EXPECTED_MAX);
 }
 
+/* A next hop says what is wrong with it in its own words. */
+static int read_next_hop(const char *folder, const char *text, struct value *out, struct err *err)
+{
+	static const char *const texts[] = {
+		[NEXT_HOP_LMTP_UNIX] = "the socket's path is not text of at most 107 octets, its "
+				       "folder included",
+		[NEXT_HOP_MAILDIR] = "the path is not text of at most 4095 octets",
+	};
+	struct hop_parts hop;
+	char path[CONFIG_PATH_MAX + 1];
+
+	out->text[0] = '\0';
+	if (hop_read(text, &hop, err) != 0)
+		return -1;
+	if (hop.path.n == 0)
+		return 0;
+	if (hop.path.n < sizeof(path)) {
+		memcpy(path, hop.path.p, hop.path.n);
+		path[hop.path.n] = '\0';
+		if (read_path(folder, path,
+			    hop.kind == NEXT_HOP_MAILDIR ? CONFIG_PATH_MAX : CONFIG_SOCKET_MAX,
+			    out))
+			return 0;
+	}
+	return err_set(err, "%s", texts[hop.kind]);
+}
+
 int value_read(const struct config_key *key, const char *folder, const char *text,
 	struct value *out, struct err *err)
 {
 	char shown[CONFIG_SHOWN_MAX + 4], right[EXPECTED_MAX];
+	struct err what;
 
+	if (key->kind == VALUE_NEXT_HOP) {
+		out->none = false;
+		if (read_next_hop(folder, text, out, &what) == 0)
+			return 0;
+		return err_set(err, "%s.%s: \"%s\": %s", key->section, key->name,
+			value_shown(text, shown), what.text);
+	}
 	out->none = key->empty_is_none && *text == '\0';
 	if (out->none || read_kind(key, folder, text, out))
 		return 0;

@@ -182,13 +182,13 @@ static json_t *values_json(char *text)
 	return values;
 }
 
-json_t *control_answer_metrics(const struct control_status *status)
+json_t *control_answer_metrics(const struct control_status *status, const json_t *queue)
 {
 	json_t *copy;
 	char *text;
 	size_t n;
 
-	if (control_metrics_text(status, &text, &n) < 0)
+	if (control_metrics_text(status, queue, &text, &n) < 0)
 		return NULL;
 	copy = control_json_text(text);
 	copy = json_pack("{s:b, s:o, s:o}", "ok", 1, "text", copy, "values", values_json(text));

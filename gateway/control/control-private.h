@@ -13,28 +13,33 @@ enum control_command {
 	CONTROL_COMMAND_METRICS,
 	CONTROL_COMMAND_RELOAD,
 	CONTROL_COMMAND_STOP,
+	CONTROL_COMMAND_QUEUE,
 	CONTROL_COMMAND_COUNT
 };
 
 extern const char *const control_command_words[CONTROL_COMMAND_COUNT];
 
+struct control_request {
+	enum control_command command;
+	struct control_queue_request queue; /* CONTROL_COMMAND_QUEUE */
+};
+
 /*
  * Reads one request line without its LF. -1 and err, a sentence for the client, when it is neither
- * a known word nor an object with the one key "command".
+ * a known word nor an object with "command" and, for the queue, keys that make sense together.
  */
 MUST_USE int control_request_parse(
-	struct span line, enum control_command *command, struct err *err);
+	struct span line, struct control_request *request, struct err *err);
 
-/* The answers. New references; NULL: memory is short. */
+/* The answers. New references; NULL: memory is short. `queue` is the object of a tally's answer;
+ * NULL: not known. */
 MUST_USE json_t *control_answer_status(const struct control_status *status);
-MUST_USE json_t *control_answer_metrics(const struct control_status *status);
+MUST_USE json_t *control_answer_metrics(const struct control_status *status, const json_t *queue);
 MUST_USE json_t *control_answer_text(bool ok, const char *text);
 
-/* A JSON string of any bytes: what is not UTF-8 becomes \xHH. NULL text becomes null. */
-MUST_USE json_t *control_json_text(const char *text);
-
-/* The Prometheus text exposition of all counters and of the facts worth watching. *text is the
- * caller's to free; -1: memory is short. */
-MUST_USE int control_metrics_text(const struct control_status *status, char **text, size_t *n);
+/* The Prometheus text exposition of all counters and histograms, of the queue and of the facts worth
+ * watching. *text is the caller's to free; -1: memory is short. */
+MUST_USE int control_metrics_text(
+	const struct control_status *status, const json_t *queue, char **text, size_t *n);
 
 #endif

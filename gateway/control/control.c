@@ -2,12 +2,16 @@
 /*
  * control.c -- the server of the control socket: clients, their states and time limits.
  *
- * A client is READING its request, perhaps waits for a reload, then SENDING takes its answer, and
- * is closed. An answer is tried at once, so that in the usual case one readable event does it all.
+ * A client is READING its request, perhaps waits for a reload or for what the owner says about the
+ * queue, then SENDING takes its answer, and is closed. An answer is tried at once, so that in the usual case one readable event does it all.
  *
  * Reloads are one at a time. Who asks while one runs gets the next: the running one may have read
  * the files before they were changed. That next one starts in control_run(), never from within
  * control_reload_done(), so hooks are not called in a nested way.
+ *
+ * Questions about the queue go to the owner at once and side by side, each with a token; what comes
+ * for a token whose client has gone is thrown away. metrics needs numbers of the queue, too, but is
+ * answered without them rather than not at all.
  *
  * With all places taken the listening socket is left out of the poll set and connections wait in
  * the kernel's backlog; the time limits free a place within seconds.
@@ -29,6 +33,8 @@ enum client_state {
 	CLIENT_READING,
 	CLIENT_RELOAD_NEXT,    /* waits for a reload to start */
 	CLIENT_RELOAD_RUNNING, /* waits for its end */
+	CLIENT_QUEUE,          /* waits for the owner's answer */
+	CLIENT_METRICS,        /* the same, for metrics */
 	CLIENT_SENDING,
 	CLIENT_STATE_COUNT
 };
@@ -37,6 +43,7 @@ struct client {
 	enum client_state state;
 	int fd;
 	uint64_t deadline_ms;
+	uint64_t token;   /* of the question to the owner */
 	char *answer_own; /* to be freed; NULL: `answer` is constant */
 	const char *answer;
 	size_t answer_n;
@@ -49,6 +56,7 @@ struct control {
 	int listen_fd;
 	struct control_hooks hooks;
 	bool reload_running;
+	uint64_t token_last;
 	uint64_t accept_after_ms; /* 0: accepting */
 	struct client clients[CONTROL_CLIENTS_MAX];
 };
@@ -60,10 +68,13 @@ static const struct {
 } client_states[CLIENT_STATE_COUNT] = {
 	[CLIENT_FREE] = {0, 0, 1u << CLIENT_READING},
 	[CLIENT_READING] = {POLLIN, CONTROL_CLIENT_MS_MAX,
-		1u << CLIENT_FREE | 1u << CLIENT_SENDING | 1u << CLIENT_RELOAD_NEXT},
+		1u << CLIENT_FREE | 1u << CLIENT_SENDING | 1u << CLIENT_RELOAD_NEXT |
+			1u << CLIENT_QUEUE | 1u << CLIENT_METRICS},
 	[CLIENT_RELOAD_NEXT] = {0, CONTROL_RELOAD_MS_MAX,
 		1u << CLIENT_FREE | 1u << CLIENT_SENDING | 1u << CLIENT_RELOAD_RUNNING},
 	[CLIENT_RELOAD_RUNNING] = {0, 0, 1u << CLIENT_FREE | 1u << CLIENT_SENDING},
+	[CLIENT_QUEUE] = {0, CONTROL_QUEUE_MS_MAX, 1u << CLIENT_FREE | 1u << CLIENT_SENDING},
+	[CLIENT_METRICS] = {0, CONTROL_METRICS_MS_MAX, 1u << CLIENT_FREE | 1u << CLIENT_SENDING},
 	[CLIENT_SENDING] = {POLLOUT, CONTROL_CLIENT_MS_MAX, 1u << CLIENT_FREE},
 };
 
@@ -134,15 +145,22 @@ static void client_refuse(struct client *client, enum counter counter, const cha
 	client_answer(client, control_answer_text(false, why));
 }
 
-/* reload and stop change the service: the log says who asked. */
-static void client_log(const struct client *client, const char *command)
+/* Who changes the service or the queue is named in the log. */
+static void client_log(const struct client *client, const struct control_request *request)
 {
+	const struct control_queue_request *queue = &request->queue;
 	struct event event;
 	struct ucred peer;
 	socklen_t n = sizeof(peer);
 
 	event_open(&event, EVENT_NO_COUNT, "control");
-	event_str(&event, "command", command);
+	event_str(&event, "command", control_command_words[request->command]);
+	if (request->command == CONTROL_COMMAND_QUEUE)
+		event_str(&event, "action", control_queue_action_words[queue->action]);
+	if (queue->id[0] != '\0')
+		event_str(&event, "queue_id", queue->id);
+	if (queue->destination[0] != '\0')
+		event_str(&event, "destination", queue->destination);
 	if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0) {
 		event_u64(&event, "uid", peer.uid);
 		event_u64(&event, "pid", (uint64_t)peer.pid);
@@ -150,55 +168,89 @@ static void client_log(const struct client *client, const char *command)
 	event_close(&event);
 }
 
-static void handle_facts(struct control *control, struct client *client,
-	json_t *(*answer)(const struct control_status *status))
+/* The state is entered first: the answer may come from within. */
+static bool queue_ask(struct control *control, struct client *client, enum client_state state,
+	const struct control_queue_request *queue)
+{
+	client->token = ++control->token_last;
+	client_enter(client, state);
+	return control->hooks.queue != NULL &&
+	       control->hooks.queue(control->hooks.ctx, queue, client->token);
+}
+
+static void handle_status(
+	struct control *control, struct client *client, const struct control_request *request)
+{
+	struct control_status status = {0};
+
+	(void)request;
+	control->hooks.status(control->hooks.ctx, &status);
+	client_answer(client, control_answer_status(&status));
+}
+
+static void metrics_answer(struct control *control, struct client *client, const json_t *queue)
 {
 	struct control_status status = {0};
 
 	control->hooks.status(control->hooks.ctx, &status);
-	client_answer(client, answer(&status));
+	client_answer(client, control_answer_metrics(&status, queue));
 }
 
-static void handle_status(struct control *control, struct client *client)
+static void handle_metrics(
+	struct control *control, struct client *client, const struct control_request *request)
 {
-	handle_facts(control, client, control_answer_status);
+	struct control_queue_request tally = {
+		.action = CONTROL_QUEUE_TALLY, .limit = CONTROL_TALLIES_MAX};
+
+	(void)request;
+	if (!queue_ask(control, client, CLIENT_METRICS, &tally))
+		metrics_answer(control, client, NULL);
 }
 
-static void handle_metrics(struct control *control, struct client *client)
+static void handle_queue(
+	struct control *control, struct client *client, const struct control_request *request)
 {
-	handle_facts(control, client, control_answer_metrics);
+	if (request->queue.action >= CONTROL_QUEUE_RETRY)
+		client_log(client, request);
+	if (!queue_ask(control, client, CLIENT_QUEUE, &request->queue))
+		client_answer(client,
+			control_answer_text(false, "the queue cannot be asked now; try again"));
 }
 
-static void handle_reload(struct control *control, struct client *client)
+static void handle_reload(
+	struct control *control, struct client *client, const struct control_request *request)
 {
 	(void)control; /* started at the end of control_run() */
-	client_log(client, "reload");
+	client_log(client, request);
 	client_enter(client, CLIENT_RELOAD_NEXT);
 }
 
-static void handle_stop(struct control *control, struct client *client)
+static void handle_stop(
+	struct control *control, struct client *client, const struct control_request *request)
 {
-	client_log(client, "stop");
+	client_log(client, request);
 	control->hooks.stop(control->hooks.ctx);
 	client_answer(client, control_answer_text(true, "draining"));
 }
 
-static void (*const handlers[CONTROL_COMMAND_COUNT])(struct control *, struct client *) = {
+static void (*const handlers[CONTROL_COMMAND_COUNT])(
+	struct control *, struct client *, const struct control_request *) = {
 	[CONTROL_COMMAND_STATUS] = handle_status,
 	[CONTROL_COMMAND_METRICS] = handle_metrics,
 	[CONTROL_COMMAND_RELOAD] = handle_reload,
 	[CONTROL_COMMAND_STOP] = handle_stop,
+	[CONTROL_COMMAND_QUEUE] = handle_queue,
 };
 
 static void client_request(struct control *control, struct client *client, size_t line_n)
 {
-	enum control_command command;
+	struct control_request request;
 	struct err err;
 
-	if (control_request_parse(span_of(client->request, line_n), &command, &err) < 0)
+	if (control_request_parse(span_of(client->request, line_n), &request, &err) < 0)
 		client_refuse(client, COUNTER_CONTROL_REFUSED_REQUEST, err.text);
 	else
-		handlers[command](control, client);
+		handlers[request.command](control, client, &request);
 }
 
 static void client_read(struct control *control, struct client *client)
@@ -225,7 +277,7 @@ static void client_read(struct control *control, struct client *client)
 			"the request ended before its line did");
 	else if (client->got == sizeof(client->request))
 		client_refuse(client, COUNTER_CONTROL_REFUSED_REQUEST,
-			"the request is over the limit of 1024 octets");
+			"the request is over the limit of 4096 octets");
 }
 
 static void client_run(struct control *control, struct client *client, short revents)
@@ -235,10 +287,10 @@ static void client_run(struct control *control, struct client *client, short rev
 	else if (client->state == CLIENT_SENDING && revents != 0)
 		client_send(client);
 	else if (client->state != CLIENT_FREE && revents & (POLLHUP | POLLERR))
-		client_close(client); /* does not wait for its reload */
+		client_close(client); /* does not wait for its answer */
 }
 
-static void client_expire(struct client *client)
+static void client_expire(struct control *control, struct client *client)
 {
 	if (client->state == CLIENT_FREE || clock_ms() < client->deadline_ms)
 		return;
@@ -248,6 +300,11 @@ static void client_expire(struct client *client)
 	} else if (client->state == CLIENT_READING) {
 		client_refuse(client, COUNTER_CONTROL_REFUSED_TIMEOUT,
 			"no request came within the time limit");
+	} else if (client->state == CLIENT_METRICS) {
+		metrics_answer(control, client, NULL);
+	} else if (client->state == CLIENT_QUEUE) {
+		client_refuse(client, COUNTER_CONTROL_REFUSED_TIMEOUT,
+			"the queue has not answered within the time limit; a change goes on");
 	} else {
 		client_refuse(client, COUNTER_CONTROL_REFUSED_TIMEOUT,
 			"the reload has not ended within the time limit; the log says more");
@@ -315,6 +372,25 @@ void control_reload_done(struct control *control, bool ok, const char *text)
 			client_answer(&control->clients[i], control_answer_text(ok, text));
 }
 
+void control_queue_done(struct control *control, uint64_t token, json_t *answer)
+{
+	const json_t *queue = json_object_get(answer, "queue");
+
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct client *client = &control->clients[i];
+
+		if (client->token != token)
+			continue;
+		if (client->state == CLIENT_QUEUE) {
+			client_answer(client, answer);
+			return;
+		}
+		if (client->state == CLIENT_METRICS)
+			metrics_answer(control, client, queue);
+	}
+	json_decref(answer);
+}
+
 size_t control_pollfds(struct control *control, struct pollfd *fds, size_t max)
 {
 	size_t n = 0;
@@ -364,7 +440,7 @@ void control_run(struct control *control, const struct pollfd *fds, size_t n)
 			client_run(control, client, fds[i].revents);
 	}
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
-		client_expire(&control->clients[i]);
+		client_expire(control, &control->clients[i]);
 	if (control->accept_after_ms != 0 && clock_ms() >= control->accept_after_ms)
 		control->accept_after_ms = 0;
 	if (accepting) /* last: a new client must not get an old one's events with its number */

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * control.h -- the operator's unix socket: status, metrics, reload, stop.
+ * control.h -- the operator's unix socket: status, metrics, queue, reload, stop.
  *
  * A small server object driven by its owner's poll(2) loop, on one thread. A client sends one line
  * of at most CONTROL_REQUEST_MAX octets, a word ("status") or JSON ({"command": "status"}), and
- * gets one line of JSON, {"ok": true, ...} or {"ok": false, "error": "..."}, then end of file.
+ * gets one line of JSON, {"ok": true, ...} or {"ok": false, "error": "..."}, then end of file. What
+ * is about the queue goes to the owner and is answered when the owner has the answer.
  *
  * Non-goals: no configuration over the socket, no sessions of several requests, no user names;
  * whoever may open the socket (mode 0660) may use all of it.
  *
  * Invariants: no call here blocks, whatever a client does; clients, request, answer and time are
- * bounded by the limits below. All of it is read-only but for reload and stop, which the owner
- * does.
+ * bounded by the limits below. All of it is read-only but for reload, stop and the queue's changes,
+ * which the owner does. A change to the queue names an id, a filter, or says "all": a request that
+ * lost its filter on the way changes nothing.
  *
  * Rejected: HTTP (a parser for four words), a thread (the owner has a poll loop anyway), io_uring
  * (a ring of its own for one request a minute).
@@ -23,13 +25,17 @@
 
 #include "base/base.h"
 
-#define CONTROL_CLIENTS_MAX   16
-#define CONTROL_POLLFDS_MAX   (CONTROL_CLIENTS_MAX + 1)
-#define CONTROL_REQUEST_MAX   1024          /* octets, the line end included */
-#define CONTROL_ANSWER_MAX    (1024 * 1024) /* octets; a longer one becomes an error */
-#define CONTROL_CLIENT_MS_MAX 10000         /* to send the request, and again to take the answer */
-#define CONTROL_RELOAD_MS_MAX 25000         /* from asking for a reload to its answer */
-#define CONTROL_NAMES_MAX     8             /* names of one certificate shown; all are counted */
+#define CONTROL_CLIENTS_MAX    16
+#define CONTROL_POLLFDS_MAX    (CONTROL_CLIENTS_MAX + 1)
+#define CONTROL_REQUEST_MAX    4096          /* octets, the line end included */
+#define CONTROL_ANSWER_MAX     (1024 * 1024) /* octets; a longer one becomes an error */
+#define CONTROL_CLIENT_MS_MAX  10000         /* to send the request, and again to take the answer */
+#define CONTROL_RELOAD_MS_MAX  25000         /* from asking for a reload to its answer */
+#define CONTROL_QUEUE_MS_MAX   25000         /* from a question about the queue to its answer */
+#define CONTROL_METRICS_MS_MAX 5000 /* likewise for metrics, which then come without the queue */
+#define CONTROL_NAMES_MAX      8    /* names of one certificate shown; all are counted */
+#define CONTROL_TALLIES_MAX    100  /* destinations that metrics name; the rest is summed */
+#define CONTROL_PAGE_MAX       100  /* messages in one answer */
 
 struct control_listener {
 	const char *title;
@@ -69,6 +75,50 @@ struct control_status {
 	size_t certificates_n;
 };
 
+/* ---- the queue ---- */
+
+enum control_queue_action {
+	CONTROL_QUEUE_LIST,
+	CONTROL_QUEUE_TALLY, /* "count" */
+	CONTROL_QUEUE_SHOW,
+	CONTROL_QUEUE_RETRY, /* from here on the queue is changed */
+	CONTROL_QUEUE_HOLD,
+	CONTROL_QUEUE_RELEASE,
+	CONTROL_QUEUE_DELETE,
+	CONTROL_QUEUE_BOUNCE,
+	CONTROL_QUEUE_FLUSH,
+	CONTROL_QUEUE_ACTIONS
+};
+
+/* Where a message stands; the same words as relay/'s. */
+enum control_queue_state {
+	CONTROL_QUEUE_ACTIVE,
+	CONTROL_QUEUE_READY,
+	CONTROL_QUEUE_DEFERRED,
+	CONTROL_QUEUE_HELD,
+	CONTROL_QUEUE_STATES
+};
+
+extern const char *const control_queue_action_words[CONTROL_QUEUE_ACTIONS];
+extern const char *const control_queue_state_words[CONTROL_QUEUE_STATES];
+
+/* Empty strings and zeros match everything. */
+struct control_queue_request {
+	enum control_queue_action action;
+	char id[32];    /* as the operator wrote it; the owner says whether it is one */
+	char after[32]; /* ids above this one: an answer's "next" */
+	char sender[320];
+	char recipient[320];
+	char domain[256];
+	char destination[300];
+	unsigned states; /* mask of 1 << enum control_queue_state; 0: all */
+	uint64_t older_s, younger_s;
+	uint32_t limit; /* LIST: messages, TALLY: destinations; 0: as many as fit an answer */
+	bool all;       /* a change to all, without a filter */
+};
+
+struct json_t; /* jansson's json_t */
+
 /* What the owner does when asked; called on the thread of control_run() and never in a nested
  * way, with `ctx` as first argument. */
 struct control_hooks {
@@ -80,6 +130,10 @@ struct control_hooks {
 	void (*reload)(void *ctx);
 	/* Begins draining; may come again while it goes on. The client is answered after it. */
 	void (*stop)(void *ctx);
+	/* Looks at the queue or changes it; control_queue_done() follows exactly once, from within
+	 * or later. The request is borrowed for the call. False: not possible now, and nothing
+	 * follows. NULL: there is no queue. */
+	bool (*queue)(void *ctx, const struct control_queue_request *request, uint64_t token);
 };
 
 struct control;
@@ -111,6 +165,17 @@ void control_run(struct control *control, const struct pollfd *fds, size_t n);
 /* Answers those who asked for the reload that ended; nothing happens when nobody did (SIGHUP).
  * `text` says what was done or what is wrong; NULL: nothing to add. */
 void control_reload_done(struct control *control, bool ok, const char *text);
+
+/*
+ * The answer to a question about the queue, a new reference that is taken over; NULL: memory is
+ * short. {"ok": true, "queue": {...}} or {"ok": false, "error": "..."}. Nobody may be there to take
+ * it any more. metrics reads "destinations", "other" and "oldest_seconds" of a tally.
+ */
+void control_queue_done(struct control *control, uint64_t token, struct json_t *answer);
+
+/* For the owner's part of an answer: a JSON string of any bytes, what is not UTF-8 becomes \xHH;
+ * NULL text becomes null. A new reference; NULL: memory is short. */
+MUST_USE struct json_t *control_json_text(const char *text);
 
 /* Tries once to send what is left, then closes all clients. listen_fd stays open. NULL is fine. */
 void control_close(struct control *control);

@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * metrics.c -- the counters and a few facts as Prometheus text exposition (format 0.0.4).
+ * metrics.c -- counters, histograms, the queue and a few facts as Prometheus text exposition (format
+ * 0.0.4).
  *
  * HELP and TYPE once a metric, its rows together, as counter_table.h has them. Facts that alerts
  * are made of come along: the version, the start, the end of each certificate. The size is bounded
- * by the table and by the number of certificates; control.c refuses what is over its limit.
+ * by the tables, by CONTROL_TALLIES_MAX and by the number of certificates; control.c refuses what is
+ * over its limit.
  *
- * Rejected: OpenMetrics (its `_total` and `# EOF` rules buy nothing here), histograms (counters
- * only in the data path so far).
+ * A histogram's buckets end with the last one that a value fell into: the higher ones would repeat
+ * its number, and thirty lines a histogram are much where ten say the same.
+ *
+ * Rejected: OpenMetrics (its `_total` and `# EOF` rules buy nothing here).
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/counter.h"
+#include "base/histogram.h"
 #include "control/control-private.h"
 
 static void head_print(FILE *out, const char *metric, const char *type, const char *help)
@@ -56,6 +62,83 @@ static void counters_print(FILE *out)
 	}
 }
 
+/* ---- histograms ---- */
+
+static void histogram_print(FILE *out, const struct histogram_info *info, enum histogram histogram)
+{
+	struct histogram_sum sum;
+	uint64_t below = 0;
+
+	histogram_sum(histogram, &sum);
+	head_print(out, info->metric, "histogram", info->help);
+	for (int i = 0; i < HISTOGRAM_BUCKETS - 1 && below < sum.count; i++) {
+		below += sum.buckets[i];
+		fprintf(out, "%s_bucket{le=\"%.10g\"} %" PRIu64 "\n", info->metric,
+			(double)(1ull << i) * info->scale, below);
+	}
+	fprintf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", info->metric, sum.count);
+	if (info->scale == 1)
+		fprintf(out, "%s_sum %" PRIu64 "\n", info->metric, sum.sum);
+	else
+		fprintf(out, "%s_sum %.6f\n", info->metric, (double)sum.sum * info->scale);
+	fprintf(out, "%s_count %" PRIu64 "\n", info->metric, sum.count);
+}
+
+static void histograms_print(FILE *out)
+{
+	for (int i = 0; i < HISTOGRAM_COUNT; i++)
+		histogram_print(out, &histogram_infos[i], (enum histogram)i);
+}
+
+/* ---- the queue ---- */
+
+static void destination_print(FILE *out, const char *name, const json_t *tally)
+{
+	for (int i = 0; i < CONTROL_QUEUE_STATES; i++) {
+		const char *state = control_queue_state_words[i];
+
+		fputs("postern_queue_destination_messages{destination=\"", out);
+		label_print(out, name);
+		fprintf(out, "\",state=\"%s\"} %" JSON_INTEGER_FORMAT "\n", state,
+			json_integer_value(json_object_get(tally, state)));
+	}
+}
+
+static void destinations_print(FILE *out, const json_t *queue)
+{
+	const json_t *list = json_object_get(queue, "destinations");
+	const json_t *other = json_object_get(queue, "other");
+
+	if (json_array_size(list) == 0)
+		return;
+	head_print(out, "postern_queue_destination_messages", "gauge",
+		"Messages in the queue by destination; one for several destinations counts at each.");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *tally = json_array_get(list, i);
+
+		destination_print(
+			out, json_string_value(json_object_get(tally, "destination")), tally);
+	}
+	if (json_is_object(other))
+		destination_print(out, "(other)", other);
+}
+
+static void queue_print(FILE *out, const json_t *queue)
+{
+	json_int_t oldest = json_integer_value(json_object_get(queue, "oldest_seconds"));
+	json_int_t now = (json_int_t)(clock_real_us() / 1000000);
+
+	if (!json_is_array(json_object_get(queue, "destinations")))
+		return;
+	head_print(out, "postern_queue_oldest_seconds", "gauge",
+		"Age of the oldest message in the queue; 0 if it is empty.");
+	fprintf(out, "postern_queue_oldest_seconds %" JSON_INTEGER_FORMAT "\n",
+		oldest > 0 && oldest < now ? now - oldest : 0);
+	destinations_print(out, queue);
+}
+
+/* ---- facts ---- */
+
 static void facts_print(FILE *out, const struct control_status *status)
 {
 	uint64_t start_us = status->started_real_us;
@@ -91,7 +174,8 @@ static void certificates_print(FILE *out, const struct control_status *status)
 	}
 }
 
-int control_metrics_text(const struct control_status *status, char **text, size_t *n)
+int control_metrics_text(
+	const struct control_status *status, const json_t *queue, char **text, size_t *n)
 {
 	FILE *out;
 	bool failed;
@@ -101,6 +185,8 @@ int control_metrics_text(const struct control_status *status, char **text, size_
 	if (out == NULL)
 		return -1;
 	counters_print(out);
+	histograms_print(out);
+	queue_print(out, queue);
 	facts_print(out, status);
 	certificates_print(out, status);
 	failed = ferror(out) != 0;

@@ -3,9 +3,10 @@
  * policy.c -- who is let in, whose mail we take.
  *
  * Job: own the three tables (relay domains, recipients, sessions) and say a verdict about a
- * command. Sans-IO but for reading the recipients file at start and reload.
+ * command. Sans-IO but for reading the recipients file at start and reload, and the page faults of
+ * an LMDB environment.
  *
- * Non-goals: syntax (smtp/ has checked it), counters and log lines (the coordinator's).
+ * Non-goals: syntax (smtp/ has checked it), log lines (the coordinator's).
  *
  * Invariants: the domains never change after policy_open; the recipients change as a whole, under
  * the write lock, after the new file was read without any lock. Writers are preferred, so that a
@@ -17,18 +18,23 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/counter.h"
 #include "config/name.h"
 #include "policy/counts-private.h"
+#include "policy/lmdb-private.h"
 #include "policy/recipients-private.h"
 #include "policy/set-private.h"
+
+#define NO_RECIPIENT "no such recipient here"
 
 struct policy {
 	const struct policy_settings *settings;
 	char *domains_text;
 	struct set domains;
 	struct counts *counts;
-	pthread_rwlock_t lock;         /* of recipients */
-	struct recipients *recipients; /* NULL: any address at the domains */
+	pthread_rwlock_t lock;         /* of the two below */
+	struct recipients *recipients; /* neither: any address at the domains */
+	struct lmdb *lmdb;
 };
 
 static int open_domains(struct policy *policy)
@@ -66,9 +72,12 @@ static int open_tables(struct policy *policy, struct err *err)
 			settings->sessions_per_address_max);
 	if (rc != 0)
 		return err_set(err, "the policy's tables: %s", strerror(-rc));
-	if (!settings->recipients)
-		return 0;
-	return recipients_open(&policy->recipients, settings->recipients, err);
+	if (settings->recipients &&
+		recipients_open(&policy->recipients, settings->recipients, err) != 0)
+		return -1;
+	if (settings->recipients_lmdb)
+		return lmdb_open(&policy->lmdb, settings->recipients_lmdb, err);
+	return 0;
 }
 
 int policy_open(struct policy **out, const struct policy_settings *settings, struct err *err)
@@ -96,6 +105,7 @@ void policy_close(struct policy *policy)
 	if (!policy)
 		return;
 	recipients_close(policy->recipients);
+	lmdb_close(policy->lmdb);
 	if (policy->counts)
 		counts_close(policy->counts);
 	set_close(&policy->domains);
@@ -104,12 +114,10 @@ void policy_close(struct policy *policy)
 	free(policy);
 }
 
-int policy_reload(struct policy *policy, struct err *err)
+static int reload_recipients(struct policy *policy, struct err *err)
 {
 	struct recipients *recipients, *old;
 
-	if (!policy->settings->recipients)
-		return 0;
 	if (recipients_open(&recipients, policy->settings->recipients, err) != 0)
 		return -1;
 	pthread_rwlock_wrlock(&policy->lock);
@@ -118,6 +126,30 @@ int policy_reload(struct policy *policy, struct err *err)
 	pthread_rwlock_unlock(&policy->lock);
 	recipients_close(old);
 	return 0;
+}
+
+static int reload_lmdb(struct policy *policy, struct err *err)
+{
+	struct lmdb *lmdb, *old;
+
+	/* only this thread changes policy->lmdb */
+	if (lmdb_is_current(policy->lmdb))
+		return 0;
+	if (lmdb_open(&lmdb, policy->settings->recipients_lmdb, err) != 0)
+		return -1;
+	pthread_rwlock_wrlock(&policy->lock);
+	old = policy->lmdb;
+	policy->lmdb = lmdb;
+	pthread_rwlock_unlock(&policy->lock);
+	lmdb_close(old);
+	return 0;
+}
+
+int policy_reload(struct policy *policy, struct err *err)
+{
+	if (policy->recipients && reload_recipients(policy, err) != 0)
+		return -1;
+	return policy->lmdb ? reload_lmdb(policy, err) : 0;
 }
 
 enum policy_door policy_enter(struct policy *policy, const struct sockaddr_storage *peer)
@@ -150,9 +182,9 @@ struct smtp_verdict policy_mail(const struct policy *policy, const struct smtp_e
 	return (struct smtp_verdict){.kind = SMTP_VERDICT_ACCEPT};
 }
 
-static struct smtp_verdict refuse(const char *enhanced, const char *text)
+static struct smtp_verdict refuse(uint16_t code, const char *enhanced, const char *text)
 {
-	return (struct smtp_verdict){SMTP_VERDICT_REFUSE, 550, enhanced, text};
+	return (struct smtp_verdict){SMTP_VERDICT_REFUSE, code, enhanced, text};
 }
 
 /* True for one of our domains; an address literal never is. */
@@ -176,13 +208,30 @@ static bool is_postmaster(struct span local)
 	return n == (int)sizeof(name) - 1 && memcmp(form, name, sizeof(name) - 1) == 0;
 }
 
-static bool is_recipient(struct policy *policy, const struct smtp_address *address)
+/* The address itself, then any address at its domain. As lmdb_has(). */
+static int is_in_lmdb(struct lmdb *lmdb, const struct smtp_address *address)
 {
-	bool found;
+	char form[RECIPIENTS_ADDRESS_MAX];
+	int n = recipients_form(form, address->local, address->domain), found;
+
+	if (n < 0)
+		return 0;
+	found = lmdb_has(lmdb, span_of(form, (size_t)n));
+	if (found != 0)
+		return found;
+	return lmdb_has(lmdb, span_of(form + n - address->domain.n - 1, address->domain.n + 1));
+}
+
+/* 1: it is listed, or there is no list; 0: it is not; -errno: it cannot be said. */
+static int is_recipient(struct policy *policy, const struct smtp_address *address)
+{
+	int found = 1;
 
 	pthread_rwlock_rdlock(&policy->lock);
-	found = !policy->recipients ||
-		recipients_has(policy->recipients, address->local, address->domain);
+	if (policy->recipients)
+		found = recipients_has(policy->recipients, address->local, address->domain);
+	else if (policy->lmdb)
+		found = is_in_lmdb(policy->lmdb, address);
 	pthread_rwlock_unlock(&policy->lock);
 	return found;
 }
@@ -193,13 +242,34 @@ struct smtp_verdict policy_rcpt(struct policy *policy, const struct smtp_envelop
 	const struct smtp_verdict accept = {.kind = SMTP_VERDICT_ACCEPT};
 	const struct smtp_address *address = &recipient->address;
 	bool postmaster = is_postmaster(address->local);
+	int found;
 
 	(void)envelope;
 	if (address->domain.n == 0 && postmaster)
 		return accept;
 	if (!is_ours(policy, address->domain))
-		return refuse("5.7.1", "no mail for that domain is taken here");
-	if (postmaster || is_recipient(policy, address))
+		return refuse(550, "5.7.1", "no mail for that domain is taken here");
+	found = postmaster ? 1 : is_recipient(policy, address);
+	if (found > 0)
 		return accept;
-	return refuse("5.1.1", "no such recipient here");
+	if (found == 0)
+		return refuse(550, "5.1.1", NO_RECIPIENT);
+	count(COUNTER_RECIPIENTS_ERRORS);
+	return refuse(451, "4.3.0", "the list of recipients cannot be read now, try again later");
+}
+
+bool policy_callout_due(const struct policy *policy, const struct smtp_recipient *recipient)
+{
+	(void)policy;
+	return !is_postmaster(recipient->address.local);
+}
+
+struct smtp_verdict policy_callout_verdict(
+	const struct policy *policy, enum policy_callout_answer answer)
+{
+	if (answer == POLICY_CALLOUT_NO)
+		return refuse(550, "5.1.1", NO_RECIPIENT);
+	if (answer == POLICY_CALLOUT_DOWN && policy->settings->callout_down == CALLOUT_DOWN_DEFER)
+		return refuse(451, "4.4.1", "the recipient cannot be checked now, try again later");
+	return (struct smtp_verdict){.kind = SMTP_VERDICT_ACCEPT};
 }

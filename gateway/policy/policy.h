@@ -19,13 +19,45 @@
 
 struct policy;
 
-/* Reads the recipients file if one is named. -1 and err ("FILE:LINE: ...") on failure. */
+/*
+ * Asking a next hop whether a recipient exists; relay/ answers, by worker. policy/ knows what is
+ * asked and what the answer means, relay/ how and how often (cache, rate).
+ */
+enum policy_callout_answer {
+	POLICY_CALLOUT_YES,
+	POLICY_CALLOUT_NO,   /* 5xx to RCPT: verdict.text is static */
+	POLICY_CALLOUT_DOWN, /* no answer to be had: callout_down decides */
+	POLICY_CALLOUT_NONE, /* the route of this domain has callout = no */
+};
+
+struct policy_question {
+	/* Never from inside ask(). */
+	void (*answered)(struct policy_question *question, enum policy_callout_answer answer);
+	/* the answerer's own */
+	struct list node;
+	void *state[2];
+	uint8_t pending;
+};
+
+struct policy_callout {
+	/* True: *answer stands at once (remembered, or NONE, or over the rate: DOWN). False:
+	 * answered() comes. The address is borrowed until then. */
+	bool (*ask)(struct policy_callout *callout, struct policy_question *question,
+		const struct smtp_envelope *envelope, const struct smtp_address *address,
+		enum policy_callout_answer *answer);
+	/* answered() does not come any more. */
+	void (*forget)(struct policy_callout *callout, struct policy_question *question);
+};
+
+/* Reads the recipients file or opens the LMDB environment if one is named. -1 and err
+ * ("FILE:LINE: ...", of an environment "PATH: ...") on failure. */
 MUST_USE int policy_open(
 	struct policy **out, const struct policy_settings *settings, struct err *err);
 void policy_close(struct policy *policy);
 
 /*
- * Reads the recipients file again; on failure the old table stays. The file: one address a line,
+ * Reads the recipients file again, or opens the LMDB environment again if its files were replaced;
+ * what is committed to it is seen at once anyway. On failure the old table stays. The file: one address a line,
  * "@domain" for any address at a domain, "#" comments, blank lines; letters of ASCII case-folded.
  */
 MUST_USE int policy_reload(struct policy *policy, struct err *err);
@@ -45,10 +77,17 @@ const struct smtp_verdict *policy_door_verdict(enum policy_door door);
 /*
  * MAIL and RCPT. Domains and local parts are compared without regard to ASCII case; quoted local
  * parts by their content. <postmaster> and postmaster at any relay domain are always accepted
- * (RFC 5321 4.5.1). Unknown domain: 550 5.7.1. Unknown recipient: 550 5.1.1.
+ * (RFC 5321 4.5.1). Unknown domain: 550 5.7.1. Unknown recipient: 550 5.1.1. An LMDB environment
+ * that cannot be read: 451 4.3.0.
  */
 struct smtp_verdict policy_mail(const struct policy *policy, const struct smtp_envelope *envelope);
 struct smtp_verdict policy_rcpt(struct policy *policy, const struct smtp_envelope *envelope,
 	const struct smtp_recipient *recipient);
+
+/* Is a callout to be made for a recipient that policy_rcpt() accepted? (Not for postmaster.) */
+bool policy_callout_due(const struct policy *policy, const struct smtp_recipient *recipient);
+/* The verdict that goes with the answer. NO: 550 5.1.1; DOWN: accept or 451 4.4.1 by choice. */
+struct smtp_verdict policy_callout_verdict(
+	const struct policy *policy, enum policy_callout_answer answer);
 
 #endif

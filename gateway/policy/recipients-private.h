@@ -34,4 +34,9 @@ MUST_USE bool recipients_has(
  */
 MUST_USE int recipients_local(char out[RECIPIENTS_ADDRESS_MAX], struct span local);
 
+/* Writes the form in which addresses are compared and LMDB has its keys. Octets, or -1 as
+ * recipients_local. */
+MUST_USE int recipients_form(
+	char out[RECIPIENTS_ADDRESS_MAX], struct span local, struct span domain);
+
 #endif

@@ -10,9 +10,8 @@
  * address blanks and a comment. Local parts are dot-strings or quoted strings (RFC 5321 4.1.2),
  * with UTF-8 (RFC 6531).
  *
- * Non-goals: aliases, several addresses a line, address literals. Rejected: LMDB, which would
- * make the operator compile the list and keep two files in step; it pays from sizes on that no
- * longer fit memory.
+ * Non-goals: aliases, several addresses a line, address literals; lists that change by the second
+ * or do not fit memory (lmdb.c is for those).
  */
 #include "policy/recipients-private.h"
 
@@ -117,8 +116,7 @@ int recipients_local(char out[RECIPIENTS_ADDRESS_MAX], struct span local)
 	return (int)n;
 }
 
-/* Writes the form addresses are compared in. Octets, or -1 as recipients_local. */
-static int address_form(char out[RECIPIENTS_ADDRESS_MAX], struct span local, struct span domain)
+int recipients_form(char out[RECIPIENTS_ADDRESS_MAX], struct span local, struct span domain)
 {
 	int n = recipients_local(out, local);
 
@@ -157,7 +155,7 @@ static int take_address(struct parser *parser, struct span rest)
 	skip_blanks(&rest);
 	if (rest.n > 0 && rest.p[0] != '#')
 		return parser_fail(parser, "something follows the address: write one a line");
-	n = address_form(form, local, domain);
+	n = recipients_form(form, local, domain);
 	if (n < 0)
 		return parser_fail(parser, "the address is longer than 320 octets");
 	memcpy(start, form, (size_t)n);
@@ -256,7 +254,7 @@ void recipients_close(struct recipients *recipients)
 bool recipients_has(const struct recipients *recipients, struct span local, struct span domain)
 {
 	char form[RECIPIENTS_ADDRESS_MAX];
-	int n = address_form(form, local, domain);
+	int n = recipients_form(form, local, domain);
 
 	if (n < 0)
 		return false;

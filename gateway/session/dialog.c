@@ -2,9 +2,10 @@
 /*
  * dialog.c -- the SMTP stage: each event of smtp/ is put to policy/ or spool/ and answered.
  *
- * One event a step. Three things make it wait: the spool has no room (WAIT_SPOOL), a message is
+ * One event a step. Four things make it wait: the spool has no room (WAIT_SPOOL), a message is
  * being committed (WAIT_COMMIT: the 250 is given only in committed()), octets are being spliced
- * (WAIT_SPLICE). Meanwhile input is held, see input.c.
+ * (WAIT_SPLICE), a next hop is asked about a recipient (WAIT_POLICY). Meanwhile input is held, see
+ * input.c.
  */
 #include "session/session-private.h"
 
@@ -69,7 +70,7 @@ static bool trace_write(struct session *session, struct buf *head)
 
 static const struct smtp_verdict *message_begin(struct session *session)
 {
-	struct spool *spool = session->worker->spool;
+	struct spool *spool = session->worker->facts.spool;
 	uint8_t storage[SMTP_TRACE_MAX];
 	struct buf head;
 
@@ -78,11 +79,12 @@ static const struct smtp_verdict *message_begin(struct session *session)
 	session->spool_error = 0;
 	session->splice_off = false;
 	buf_init(&head, storage, sizeof(storage));
-	spool_id(spool, session->queue_id);
+	session->queue_number = spool_id(spool);
+	spool_id_text(session->queue_number, session->queue_id);
 	if (!trace_write(session, &head))
 		return &io_error_verdict;
 	session->message = spool_begin(spool, &session->owner, &session->smtp.envelope,
-		session->queue_id, buf_span(&head));
+		session->queue_number, buf_span(&head));
 	if (session->message == NULL) {
 		count(COUNTER_SPOOL_NO_SPACE);
 		return &no_space_verdict;
@@ -138,7 +140,17 @@ static void on_ready(struct spool_owner *owner)
 	session_step(session);
 }
 
-static void on_committed(struct spool_owner *owner, int res)
+/* What the log calls the end of a message: ours in the queue, or the next hop's word. */
+static const char *result_of(int res, const struct smtp_verdict *word)
+{
+	if (res != 0)
+		return "failed";
+	if (word == NULL)
+		return "queued";
+	return word->kind == SMTP_VERDICT_ACCEPT ? "delivered" : "refused";
+}
+
+static void on_committed(struct spool_owner *owner, int res, const struct smtp_verdict *word)
 {
 	struct session *session = container_of(owner, struct session, owner);
 	struct smtp_verdict verdict = res == 0 ? accept_verdict : *error_verdict(res);
@@ -147,14 +159,17 @@ static void on_committed(struct spool_owner *owner, int res)
 	ASSERT(session->wait == SESSION_WAIT_COMMIT);
 	session->wait = SESSION_WAIT_NONE;
 	session->message = NULL;
-	if (res == 0) {
+	if (word != NULL) {
+		verdict = *word;
+	} else if (res == 0) {
 		snprintf(text, sizeof(text), "queued as %s", session->queue_id);
 		verdict.code = 250;
 		verdict.enhanced = "2.0.0";
 		verdict.text = text;
-		count_add(COUNTER_MESSAGE_BYTES, (int64_t)session->smtp.body_bytes);
 	}
-	session_report_message(session, res == 0 ? "delivered" : "failed",
+	if (res == 0 && verdict.kind == SMTP_VERDICT_ACCEPT)
+		count_add(COUNTER_MESSAGE_BYTES, (int64_t)session->smtp.body_bytes);
+	session_report_message(session, result_of(res, word),
 		session->stage == SESSION_STAGE_SMTP ? verdict.code : 0);
 	if (session->stage == SESSION_STAGE_SMTP) {
 		if (session_out_ready(session))
@@ -231,18 +246,68 @@ static void answer_mail(struct session *session)
 {
 	struct smtp_verdict verdict =
 		policy_mail(session->worker->facts.policy, &session->smtp.envelope);
+	int error = spool_ready(session->worker->facts.spool);
 
+	if (verdict.kind == SMTP_VERDICT_ACCEPT && error != 0) {
+		verdict = *error_verdict(error);
+		count(error_verdict(error) == &no_space_verdict ? COUNTER_SPOOL_NO_SPACE
+								: COUNTER_SPOOL_IO_ERROR);
+	}
 	smtp_answer(&session->smtp, &verdict, &session->out);
 }
 
-static void answer_rcpt(struct session *session, const struct smtp_recipient *recipient)
+static void rcpt_verdict(struct session *session, const struct smtp_verdict *verdict)
 {
-	struct smtp_verdict verdict =
-		policy_rcpt(session->worker->facts.policy, &session->smtp.envelope, recipient);
+	count(verdict->kind == SMTP_VERDICT_ACCEPT ? COUNTER_RECIPIENTS_ACCEPTED
+						   : COUNTER_RECIPIENTS_REFUSED);
+	smtp_answer(&session->smtp, verdict, &session->out);
+}
 
-	count(verdict.kind == SMTP_VERDICT_ACCEPT ? COUNTER_RECIPIENTS_ACCEPTED
-						  : COUNTER_RECIPIENTS_REFUSED);
-	smtp_answer(&session->smtp, &verdict, &session->out);
+static void on_answered(struct policy_question *question, enum policy_callout_answer answer)
+{
+	struct session *session = container_of(question, struct session, question);
+	struct smtp_verdict verdict = policy_callout_verdict(session->worker->facts.policy, answer);
+
+	ASSERT(session->wait == SESSION_WAIT_POLICY && session->stage == SESSION_STAGE_SMTP);
+	session->wait = SESSION_WAIT_NONE;
+	if (session_out_ready(session))
+		rcpt_verdict(session, &verdict);
+	else
+		session_kill(session, SESSION_END_MEMORY);
+	session->stage_ms = session_now(session); /* the next hop's time is not the client's */
+	session_step(session);
+}
+
+void session_question_drop(struct session *session)
+{
+	struct policy_callout *callout = session->worker->facts.callout;
+
+	if (session->wait != SESSION_WAIT_POLICY)
+		return;
+	callout->forget(callout, &session->question);
+	session->wait = SESSION_WAIT_NONE;
+}
+
+static enum session_step answer_rcpt(
+	struct session *session, const struct smtp_recipient *recipient)
+{
+	const struct session_facts *facts = &session->worker->facts;
+	const struct smtp_envelope *envelope = &session->smtp.envelope;
+	struct smtp_verdict verdict = policy_rcpt(facts->policy, envelope, recipient);
+	enum policy_callout_answer answer;
+
+	if (verdict.kind == SMTP_VERDICT_ACCEPT && facts->callout != NULL &&
+		policy_callout_due(facts->policy, recipient)) {
+		session->question.answered = on_answered;
+		if (!facts->callout->ask(facts->callout, &session->question, envelope,
+			    &recipient->address, &answer)) {
+			session->wait = SESSION_WAIT_POLICY;
+			return SESSION_STEP_WAIT;
+		}
+		verdict = policy_callout_verdict(facts->policy, answer);
+	}
+	rcpt_verdict(session, &verdict);
+	return SESSION_STEP_AGAIN;
 }
 
 static void starttls(struct session *session)
@@ -304,8 +369,7 @@ static enum session_step event_step(struct session *session, const struct smtp_e
 		answer_mail(session);
 		return SESSION_STEP_AGAIN;
 	case SMTP_EVENT_RCPT:
-		answer_rcpt(session, event->recipient);
-		return SESSION_STEP_AGAIN;
+		return answer_rcpt(session, event->recipient);
 	case SMTP_EVENT_BEGIN:
 		smtp_answer(&session->smtp, message_begin(session), &session->out);
 		return SESSION_STEP_AGAIN;

@@ -28,13 +28,14 @@ static const struct session_settings *settings_of(const struct session *session)
 	return &session->worker->facts.config->session;
 }
 
-/* The limits of the dialogue: while the disk is at work only the disk is waited for. */
+/* The limits of the dialogue: while the disk or a next hop is at work only they are waited for. */
 static size_t dialog_limits(const struct session *session, struct limit limits[LIMITS_MAX])
 {
 	const struct session_settings *settings = settings_of(session);
 	size_t n = 0;
 
-	if (session->wait == SESSION_WAIT_COMMIT || session->wait == SESSION_WAIT_SPOOL)
+	if (session->wait == SESSION_WAIT_COMMIT || session->wait == SESSION_WAIT_SPOOL ||
+		session->wait == SESSION_WAIT_POLICY)
 		return 0;
 	limits[n++] = (struct limit){session->started_ms + settings->session_ms_max,
 		SESSION_END_TIMEOUT_SESSION, COUNTER_TIMEOUT_SESSION};

@@ -125,7 +125,8 @@ static void put_from(struct event *event, const struct smtp_envelope *envelope)
 static enum counter result_counter(const char *result)
 {
 	switch (result[0]) {
-	case 'd': /* delivered */
+	case 'q': /* queued */
+	case 'd': /* delivered: cut through */
 		return COUNTER_MESSAGES_ACCEPTED;
 	case 'r': /* refused */
 		return COUNTER_MESSAGES_REFUSED;

@@ -73,12 +73,12 @@ enum session_wait {
 	SESSION_WAIT_SPOOL,  /* room in the message: spool's ready() */
 	SESSION_WAIT_COMMIT, /* the 250: spool's committed() */
 	SESSION_WAIT_SPLICE, /* a round of spool_splice() */
+	SESSION_WAIT_POLICY, /* a next hop's word about a recipient */
 };
 
 struct session_worker {
 	struct session_facts facts;
 	struct tls_context *tls;
-	struct spool *spool;
 	struct pool sessions;
 	struct pool small;
 	struct pool large;
@@ -146,9 +146,11 @@ struct session {
 	struct smtp smtp;
 	struct spool_message *message;
 	struct spool_owner owner;
-	int spool_error; /* why the message was given up; 0 */
-	bool splice_off; /* not for the rest of this chunk */
-	char queue_id[SPOOL_ID_MAX];
+	struct policy_question question; /* while WAIT_POLICY */
+	int spool_error;                 /* why the message was given up; 0 */
+	bool splice_off;                 /* not for the rest of this chunk */
+	uint64_t queue_number;
+	char queue_id[SPOOL_ID_MAX]; /* the same as text */
 
 	/* time */
 	struct wheel_timer timer;
@@ -221,7 +223,8 @@ void session_handshake_done_recv(struct session *session, int res);
 /* ---- dialog.c ---- */
 void session_dialog_init(struct session *session);
 enum session_step session_dialog_step(struct session *session);
-void session_message_drop(struct session *session); /* aborted: not one octet of it is delivered */
+void session_message_drop(struct session *session);  /* aborted: not one octet of it is delivered */
+void session_question_drop(struct session *session); /* nobody waits for the answer any more */
 
 /* ---- limits.c ---- */
 void session_limits_init(struct session *session);

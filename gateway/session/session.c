@@ -52,6 +52,7 @@ void session_finish(struct session *session, enum session_end end)
 		session_kill(session, end);
 		return;
 	}
+	session_question_drop(session);
 	session_message_drop(session);
 	session_stage_set(session, SESSION_STAGE_LAST);
 }
@@ -62,6 +63,7 @@ void session_kill(struct session *session, enum session_end end)
 		return;
 	if (session->end == SESSION_END_NONE)
 		session->end = end;
+	session_question_drop(session);
 	session_message_drop(session);
 	session_stage_set(session, SESSION_STAGE_END);
 }

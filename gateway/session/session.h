@@ -24,9 +24,9 @@ struct session_facts {
 	struct policy *policy;
 	const struct tls_kernel *kernel;
 	struct ring *ring;
-	int maildir_fd;  /* the Maildir root */
-	uint32_t worker; /* 0 .. workers - 1 */
-	uint32_t workers;
+	uint32_t worker;                /* its number, part of session ids */
+	struct spool *spool;            /* of this worker */
+	struct policy_callout *callout; /* NULL: no next hop is ever asked */
 };
 
 /* `tls` may be NULL when no listener speaks TLS; the worker holds its own count. */
@@ -43,7 +43,7 @@ void session_worker_drain(struct session_worker *worker);
 /* Ends every session without another word. */
 void session_worker_abort(struct session_worker *worker);
 
-/* No session left, and nothing of the spool's under way. */
+/* No session left. */
 bool session_worker_idle(const struct session_worker *worker);
 
 /* Called when a session ended: its descriptor is free again. */

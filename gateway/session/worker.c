@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* worker.c -- what a worker's sessions share: pools, spool, the TLS context for new ones; draining.
+/* worker.c -- what a worker's sessions share: pools, the TLS context for new ones; draining.
  */
 #include "session/session-private.h"
 
@@ -17,11 +17,6 @@ int session_worker_open(struct session_worker **out, const struct session_facts 
 	if (worker == NULL)
 		return err_set(err, "out of memory");
 	worker->facts = *facts;
-	if (spool_open(&worker->spool, &config->spool, facts->maildir_fd, config->smtp.hostname,
-		    facts->ring, facts->worker, facts->workers, err) != 0) {
-		free(worker);
-		return -1;
-	}
 	worker->tls = tls != NULL ? tls_context_hold(tls) : NULL;
 	pool_open(&worker->sessions, sizeof(struct session), sessions);
 	pool_open(&worker->small, SESSION_SMALL_BYTES, sessions * 2);
@@ -37,7 +32,6 @@ void session_worker_close(struct session_worker *worker)
 	ASSERT(list_empty(&worker->live));
 	if (worker->tls != NULL)
 		tls_context_release(worker->tls);
-	spool_close(worker->spool);
 	pool_close(&worker->sessions);
 	pool_close(&worker->small);
 	pool_close(&worker->large);
@@ -100,5 +94,5 @@ void session_worker_abort(struct session_worker *worker)
 
 bool session_worker_idle(const struct session_worker *worker)
 {
-	return list_empty(&worker->live) && spool_idle(worker->spool);
+	return list_empty(&worker->live);
 }

@@ -220,10 +220,16 @@ struct smtp_trace {
 	uint64_t real_us;
 };
 
-#define SMTP_TRACE_MAX 2048 /* Return-Path: and Received: together */
+#define SMTP_TRACE_MAX       2048 /* Received: */
+#define SMTP_RETURN_PATH_MAX 320
 
-/* Appends "Return-Path: <...>CRLF" and a folded "Received: ...CRLF"; false if `out` is too small.
- */
+/* Appends a folded "Received: ...CRLF"; false if `out` is too small. */
 MUST_USE bool smtp_trace_write(struct buf *out, const struct smtp_trace *trace);
+
+/* Appends "Tue, 01 Jan 2030 00:00:00 +0000" (RFC 5322 3.3); false if `out` is too small. */
+MUST_USE bool smtp_date_write(struct buf *out, uint64_t real_us);
+
+/* Appends "Return-Path: <...>CRLF", for final delivery; false if `out` is too small. */
+MUST_USE bool smtp_return_path_write(struct buf *out, const struct smtp_address *reverse_path);
 
 #endif

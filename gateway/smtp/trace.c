@@ -3,7 +3,6 @@
  * trace.c -- Return-Path: and Received: (RFC 5321 4.4) with the protocol names of RFC 3848 and
  * RFC 6531 4.3.
  *
- *	Return-Path: <a@b>
  *	Received: from HELO ([192.0.2.1])
  *		by HOSTNAME (Postern) with ESMTPS
  *		(TLSv1.3 TLS_AES_256_GCM_SHA384 X25519)
@@ -12,6 +11,8 @@
  *
  * What the client called itself need not be a domain: then every octet that could end a token of
  * the header (RFC 5322 3.2.3) is written as "?".
+ * Return-Path: is written apart from it, at final delivery only (RFC 5321 4.4): a message that is
+ * passed on must not have one.
  * Rejected: a "for" clause with several recipients; it would tell each about the others.
  */
 #include "smtp/smtp-private.h"
@@ -73,8 +74,8 @@ static bool put_for(struct buf *out, const struct smtp_envelope *envelope)
 	       buf_puts(out, ">");
 }
 
-/* RFC 5322 3.3, without strftime: the locale must not matter. */
-static bool put_date(struct buf *out, uint64_t real_us)
+/* Without strftime: the locale must not matter. */
+bool smtp_date_write(struct buf *out, uint64_t real_us)
 {
 	static const char days[] = "SunMonTueWedThuFriSat";
 	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
@@ -83,16 +84,19 @@ static bool put_date(struct buf *out, uint64_t real_us)
 
 	if (gmtime_r(&seconds, &tm) == NULL)
 		return false;
-	return buf_printf(out, "; %.3s, %02d %.3s %04d %02d:%02d:%02d +0000\r\n",
-		days + 3 * tm.tm_wday, tm.tm_mday, months + 3 * tm.tm_mon, tm.tm_year + 1900,
-		tm.tm_hour, tm.tm_min, tm.tm_sec);
+	return buf_printf(out, "%.3s, %02d %.3s %04d %02d:%02d:%02d +0000", days + 3 * tm.tm_wday,
+		tm.tm_mday, months + 3 * tm.tm_mon, tm.tm_year + 1900, tm.tm_hour, tm.tm_min,
+		tm.tm_sec);
 }
 
 bool smtp_trace_write(struct buf *out, const struct smtp_trace *trace)
 {
-	const struct smtp_envelope *envelope = trace->envelope;
+	return put_from(out, trace) && put_by(out, trace) && put_for(out, trace->envelope) &&
+	       buf_puts(out, "; ") && smtp_date_write(out, trace->real_us) && buf_puts(out, "\r\n");
+}
 
-	return buf_puts(out, "Return-Path: <") && buf_put(out, envelope->reverse_path.text) &&
-	       buf_puts(out, ">\r\n") && put_from(out, trace) && put_by(out, trace) &&
-	       put_for(out, envelope) && put_date(out, trace->real_us);
+bool smtp_return_path_write(struct buf *out, const struct smtp_address *reverse_path)
+{
+	return buf_puts(out, "Return-Path: <") && buf_put(out, reverse_path->text) &&
+	       buf_puts(out, ">\r\n");
 }

@@ -1,42 +1,46 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * message.c -- one message: its blocks, its one operation at a time, and what comes next.
+ * message.c -- one message being filled: its blocks, its one operation at a time, what comes next.
  *
- * Two runs of blocks: one is filled by the owner while the other is being written. A message that
- * ends within one run is written by a single write; a longer one streams, and the owner waits when
- * both runs are full. There is never more than one operation under way, so a message needs one op,
- * and "what next" is decided in one place, spool_proceed().
+ * A message of up to stream_bytes stays in memory and ends in the shard's log (commit.c). A longer
+ * one, one that is spliced, and any while memory is short goes to large/ID as it comes: one run of
+ * blocks is filled by the owner while the other is being written, and the owner waits when both are
+ * full. Its file and name are synced before the log names it. There is never more than one
+ * operation under way, so a message needs one op, and "what next" is decided in one place,
+ * spool_proceed().
+ *
+ * Rejected: a file for every message, renamed when whole. That is two syncs a message, and a busy
+ * disk does some hundreds of those a second.
  */
 #include "spool/spool-private.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <fcntl.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/counter.h"
 #include "base/event.h"
+#include "base/fault.h"
 
 /* From which states a state may be entered: bit = enum spool_state. */
 #define FROM(state) (1u << SPOOL_STATE_##state)
 
 static const uint32_t state_from[SPOOL_STATE_COUNT] = {
 	[SPOOL_STATE_IDLE] = FROM(OPEN) | FROM(WRITE) | FROM(SPLICE_IN) | FROM(SPLICE_OUT) |
-			     FROM(POLL) | FROM(PAUSE) | FROM(SYNC) | FROM(LINK) | FROM(RENAME) |
-			     FROM(DIR_OPEN) | FROM(DIR_CLOSE) | FROM(MAKE) | FROM(UNLINK),
-	[SPOOL_STATE_OPEN] = FROM(IDLE) | FROM(MAKE) | FROM(DIR_CLOSE),
-	[SPOOL_STATE_WRITE] = FROM(IDLE) | FROM(WRITE),
+			     FROM(POLL) | FROM(PAUSE) | FROM(CUT) | FROM(SYNC) | FROM(DIR_SYNC) |
+			     FROM(LOG) | FROM(UNLINK),
+	[SPOOL_STATE_OPEN] = FROM(IDLE),
+	[SPOOL_STATE_WRITE] = FROM(IDLE),
 	[SPOOL_STATE_POLL] = FROM(IDLE) | FROM(PAUSE),
 	[SPOOL_STATE_PAUSE] = FROM(SPLICE_IN),
 	[SPOOL_STATE_SPLICE_IN] = FROM(POLL),
 	[SPOOL_STATE_SPLICE_OUT] = FROM(SPLICE_IN) | FROM(SPLICE_OUT),
+	[SPOOL_STATE_CUT] = FROM(IDLE),
 	[SPOOL_STATE_SYNC] = FROM(IDLE),
-	[SPOOL_STATE_LINK] = FROM(IDLE) | FROM(SYNC) | FROM(LINK) | FROM(DIR_CLOSE) | FROM(MAKE),
-	[SPOOL_STATE_RENAME] = FROM(IDLE) | FROM(SYNC) | FROM(LINK) | FROM(DIR_CLOSE),
-	[SPOOL_STATE_DIR_OPEN] = FROM(LINK) | FROM(RENAME) | FROM(MAKE) | FROM(DIR_CLOSE),
-	[SPOOL_STATE_DIR_SYNC] = FROM(DIR_OPEN),
-	[SPOOL_STATE_DIR_CLOSE] = FROM(DIR_SYNC),
-	[SPOOL_STATE_MAKE] = FROM(OPEN) | FROM(LINK) | FROM(MAKE) | FROM(DIR_CLOSE),
-	[SPOOL_STATE_UNLINK] = FROM(IDLE) | FROM(UNLINK),
+	[SPOOL_STATE_DIR_SYNC] = FROM(SYNC),
+	[SPOOL_STATE_LOG] = FROM(IDLE),
+	[SPOOL_STATE_UNLINK] = FROM(IDLE),
 	[SPOOL_STATE_CLOSE] = FROM(IDLE),
 };
 
@@ -46,14 +50,76 @@ void spool_state_set(struct spool_message *message, enum spool_state state)
 	message->state = state;
 }
 
+/* ---- blocks ---- */
+
+static void block_release(struct spool *spool, struct spool_run *run)
+{
+	struct spool_block *block = run->first;
+
+	run->first = block->next;
+	run->skip = 0;
+	run->n--;
+	pool_put(&spool->blocks, block);
+	count_add(COUNTER_SPOOL_MEMORY_BYTES, -SPOOL_BLOCK_BYTES);
+}
+
 void spool_blocks_release(struct spool *spool, struct spool_run *run)
 {
-	for (uint32_t i = 0; i < run->n; i++)
-		pool_put(&spool->blocks, run->blocks[i]);
-	count_add(COUNTER_SPOOL_MEMORY_BYTES, -(int64_t)run->n * SPOOL_BLOCK_BYTES);
-	run->n = 0;
-	run->tail = 0;
+	while (run->n > 0)
+		block_release(spool, run);
+	*run = (struct spool_run){0};
 }
+
+static bool run_grow(struct spool *spool, struct spool_run *run)
+{
+	struct spool_block *block = pool_get(&spool->blocks);
+
+	if (block == NULL)
+		return false;
+	block->next = NULL;
+	if (run->n == 0)
+		run->first = block;
+	else
+		run->last->next = block;
+	run->last = block;
+	run->n++;
+	run->tail = 0;
+	count_add(COUNTER_SPOOL_MEMORY_BYTES, SPOOL_BLOCK_BYTES);
+	return true;
+}
+
+/* Forgets the first n octets of the run, which were written. */
+static void run_drop(struct spool *spool, struct spool_run *run, size_t n)
+{
+	while (n > 0) {
+		uint32_t end = run->n > 1 ? SPOOL_BLOCK_BYTES : run->tail;
+		size_t part = min_size(n, end - run->skip);
+
+		run->skip += (uint32_t)part;
+		n -= part;
+		if (run->skip == end)
+			block_release(spool, run);
+	}
+}
+
+/* A streaming message holds no more than this while it is being written. */
+static bool run_full(const struct spool_message *message)
+{
+	const struct spool_run *run = &message->filling;
+
+	return message->large && run->n >= SPOOL_RUN_BLOCKS && run->tail == SPOOL_BLOCK_BYTES;
+}
+
+/*
+ * Half of the memory is taken: what there is goes to the files as it comes, so that senders that
+ * stop in mid-message do not keep the rest from everybody.
+ */
+static bool memory_short(const struct spool *spool)
+{
+	return spool->blocks.live > spool->blocks.max / 2;
+}
+
+/* ---- the end ---- */
 
 void spool_fail(struct spool_message *message, int error)
 {
@@ -64,8 +130,7 @@ void spool_fail(struct spool_message *message, int error)
 		return;
 	message->error = error;
 	event_open(&event, EVENT_NO_COUNT, "spool_error");
-	event_str(&event, "file", message->name);
-	event_str(&event, "path", message->path);
+	event_str(&event, "queue_id", message->name);
 	event_str(&event, "error", strerror(-error));
 	event_close(&event);
 }
@@ -85,6 +150,7 @@ static void message_free(struct spool_message *message)
 static void message_end(struct spool_message *message)
 {
 	struct spool_owner *owner = message->committing ? message->owner : NULL;
+	struct spool_cutting *cutting = message->cutting;
 	int error = message->error;
 
 	if (error == -ENOSPC || error == -EDQUOT || error == -ENOMEM)
@@ -93,21 +159,110 @@ static void message_end(struct spool_message *message)
 		count(COUNTER_SPOOL_IO_ERROR);
 	message_free(message);
 	if (owner != NULL)
-		owner->committed(owner, error);
+		owner->committed(
+			owner, error, error == 0 && cutting != NULL ? &cutting->verdict : NULL);
+	spool_cut_free(cutting);
 }
 
-void spool_close_start(struct spool_message *message)
+void spool_message_committed(struct spool_message *message)
+{
+	struct spool *spool = message->spool;
+	struct spool_owner *owner = message->owner;
+	struct spool_item *item = message->item;
+
+	ASSERT(message->state == SPOOL_STATE_LOG);
+	spool->logged--;
+	if (message->fd >= 0)
+		close(message->fd);
+	spool_cut_free(message->cutting);
+	message_free(message);
+	spool_queue_add(spool, item);
+	owner->committed(owner, 0, NULL);
+	if (spool->reader != NULL)
+		spool->reader->arrived(spool->reader, &item->entry);
+}
+
+void spool_message_failed(struct spool_message *message, int error)
+{
+	message->spool->logged--;
+	spool_item_free(message->item);
+	message->item = NULL;
+	spool_fail(message, error);
+	spool_state_set(message, SPOOL_STATE_IDLE);
+	spool_proceed(message);
+}
+
+/* Nothing of the message is to stay. */
+static void file_drop(struct spool_message *message)
 {
 	struct ring *ring = message->spool->ring;
 
+	if (message->fd >= 0) {
+		spool_state_set(message, SPOOL_STATE_UNLINK);
+		ring_unlinkat(ring, &message->op, message->spool->store->large, message->name);
+		return;
+	}
 	spool_state_set(message, SPOOL_STATE_CLOSE);
-	if (message->fd >= 0)
-		ring_close_fd(ring, &message->op, message->fd);
-	else
-		ring_nop(ring, &message->op);
+	ring_nop(ring, &message->op);
 }
 
-/* The filled run goes to the file. */
+/* A file that cannot be removed stays: no record names it, so the next start removes it. */
+static void unlink_done(struct spool_message *message)
+{
+	spool_state_set(message, SPOOL_STATE_IDLE);
+	spool_state_set(message, SPOOL_STATE_CLOSE);
+	ring_close_fd(message->spool->ring, &message->op, message->fd);
+}
+
+/* ---- the large file ---- */
+
+void spool_file_open(struct spool_message *message)
+{
+	message->large = true;
+	spool_state_set(message, SPOOL_STATE_OPEN);
+	ring_openat(message->spool->ring, &message->op, message->spool->store->large, message->name,
+		O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+}
+
+static void step_failed(struct spool_message *message, int error)
+{
+	spool_fail(message, error);
+	spool_state_set(message, SPOOL_STATE_IDLE);
+	spool_proceed(message);
+}
+
+static void open_done(struct spool_message *message, int res)
+{
+	if (res >= 0)
+		message->fd = res;
+	res = fault("spool.large.open", res);
+	if (res < 0) {
+		step_failed(message, res);
+		return;
+	}
+	count(COUNTER_SPOOL_LARGE);
+	spool_state_set(message, SPOOL_STATE_IDLE);
+	spool_proceed(message);
+}
+
+static void write_start(struct spool_message *message)
+{
+	const struct spool_run *run = &message->writing;
+	struct spool_block *block = run->first;
+	uint32_t n = 0;
+
+	for (; block != NULL && n < SPOOL_WRITE_IOV; block = block->next, n++) {
+		uint32_t skip = n == 0 ? run->skip : 0;
+
+		message->iov[n].iov_base = block->bytes + skip;
+		message->iov[n].iov_len =
+			(block == run->last ? run->tail : SPOOL_BLOCK_BYTES) - skip;
+	}
+	ring_writev(
+		message->spool->ring, &message->op, message->fd, message->iov, n, message->written);
+}
+
+/* The filled run goes to the file, which is created first if need be. */
 static void flush_start(struct spool_message *message)
 {
 	if (message->fd < 0) {
@@ -116,17 +271,109 @@ static void flush_start(struct spool_message *message)
 	}
 	message->writing = message->filling;
 	message->filling = (struct spool_run){0};
-	message->write_left =
-		(uint64_t)(message->writing.n - 1) * SPOOL_BLOCK_BYTES + message->writing.tail;
-	for (uint32_t i = 0; i < message->writing.n; i++)
-		message->iov[i] = (struct iovec){
-			.iov_base = message->writing.blocks[i]->bytes,
-			.iov_len = i + 1 < message->writing.n ? SPOOL_BLOCK_BYTES
-							      : message->writing.tail,
-		};
 	spool_state_set(message, SPOOL_STATE_WRITE);
-	ring_writev(message->spool->ring, &message->op, message->fd, message->iov,
-		message->writing.n, message->written);
+	write_start(message);
+}
+
+static void write_done(struct spool_message *message, int res)
+{
+	struct spool *spool = message->spool;
+
+	res = fault("spool.large.write", res);
+	if (res <= 0) {
+		spool_fail(message, res == 0 ? -EIO : res);
+		spool_blocks_release(spool, &message->writing);
+	} else {
+		message->written += (uint32_t)res;
+		run_drop(spool, &message->writing, (size_t)res);
+	}
+	if (message->writing.n > 0) {
+		write_start(message);
+		return;
+	}
+	spool_state_set(message, SPOOL_STATE_IDLE);
+	spool_proceed(message);
+}
+
+static void sync_done(struct spool_message *message, int res)
+{
+	count(COUNTER_SPOOL_SYNCS);
+	res = fault("spool.large.sync", res);
+	if (res < 0) {
+		step_failed(message, res);
+		return;
+	}
+	spool_state_set(message, SPOOL_STATE_DIR_SYNC);
+	ring_fsync(message->spool->ring, &message->op, message->spool->store->large, false);
+}
+
+static void dir_sync_done(struct spool_message *message, int res)
+{
+	count(COUNTER_SPOOL_SYNCS);
+	res = fault("spool.large.dirsync", res);
+	if (res < 0) {
+		step_failed(message, res);
+		return;
+	}
+	message->synced = true;
+	spool_state_set(message, SPOOL_STATE_IDLE);
+	spool_proceed(message);
+}
+
+/* ---- what next ---- */
+
+/* The record's header but for what its batch adds. */
+static void record_describe(struct spool_message *message, struct spool_record *record)
+{
+	spool_octets_end(&message->octets);
+	*record = (struct spool_record){
+		.type = SPOOL_RECORD_MESSAGE,
+		.flags = (uint8_t)((message->large ? SPOOL_FLAG_LARGE : 0) |
+				   (message->octets.has_8bit ? SPOOL_FLAG_8BIT : 0) |
+				   (message->octets.has_bare ? SPOOL_FLAG_BARE : 0)),
+		.id = message->id,
+		.real_s = clock_real_us() / 1000000,
+		.body_n = message->size,
+	};
+}
+
+static void log_start(struct spool_message *message)
+{
+	struct spool *spool = message->spool;
+	uint64_t meta_n = spool_meta_bytes(message->envelope);
+	struct spool_record record;
+
+	record_describe(message, &record);
+	record.meta_n = (uint32_t)meta_n;
+	message->item = meta_n > SPOOL_META_MAX ? NULL
+						: spool_item_new(&record, message->envelope,
+							  spool_cut_fates(message));
+	if (message->item == NULL) {
+		spool_fail(message, -ENOMEM);
+		file_drop(message);
+		return;
+	}
+	spool_state_set(message, SPOOL_STATE_LOG);
+	spool->logged++;
+	spool_log_put(spool->logs[0], message);
+}
+
+/* Whole, and with a file if it is large: cut through, synced, into the log. */
+static void commit_step(struct spool_message *message)
+{
+	if (!message->asked) {
+		message->asked = true;
+		if (spool_cut_ask(message)) {
+			spool_state_set(message, SPOOL_STATE_CUT);
+			return;
+		}
+	}
+	if (message->large && message->spool->settings->durable && !message->synced) {
+		spool_state_set(message, SPOOL_STATE_SYNC);
+		ring_fsync(message->spool->ring, &message->op, message->fd, true);
+		return;
+	}
+	log_start(message);
 }
 
 static void tell_ready(struct spool_message *message)
@@ -137,40 +384,29 @@ static void tell_ready(struct spool_message *message)
 	message->owner->ready(message->owner);
 }
 
-static bool run_full(const struct spool_run *run)
-{
-	return run->n == SPOOL_BLOCKS_MAX && run->tail == SPOOL_BLOCK_BYTES;
-}
-
 /*
- * Half of the memory is taken: what there is goes to the files as it comes, so that senders that
- * stop in mid-message do not keep the rest from everybody.
- */
-static bool memory_short(const struct spool *spool)
-{
-	return spool->blocks.live > spool->blocks.max / 2;
-}
-
-/*
- * Called in state IDLE with nothing armed. In this order: an aborted or failed message that nobody
- * fills any more rolls back; a splice in wait starts once memory is written; a commit writes what
- * is left and goes on to sync and link; a full run, or what there is when memory is short, is
- * written; else the owner is asked for more.
+ * Called in state IDLE with nothing armed. In this order: a message that is given up, has failed or
+ * was cut through goes; one that must have a file gets what is left written before its commit or
+ * its next splice; a full run, or what there is when memory is short, is written; else the owner is
+ * asked for more.
  */
 void spool_proceed(struct spool_message *message)
 {
-	bool left = message->filling.n > 0;
+	bool over = message->cutting != NULL && message->cutting->answered;
+	bool ends = message->committing && (message->error != 0 || over);
+	bool left;
 
 	ASSERT(message->state == SPOOL_STATE_IDLE && !message->op.armed);
 	if (message->cancel.armed)
 		return;
 	if (message->error != 0)
 		spool_blocks_release(message->spool, &message->filling);
-	if (message->owner == NULL || (message->error != 0 && message->committing)) {
-		spool_rollback(message);
+	if (message->owner == NULL || ends) {
+		file_drop(message);
 		return;
 	}
-	if (message->error == 0 && left && (message->committing || message->splice_want > 0)) {
+	left = message->filling.n > 0;
+	if (left && message->large && (message->committing || message->splice_want > 0)) {
 		flush_start(message);
 		return;
 	}
@@ -182,40 +418,12 @@ void spool_proceed(struct spool_message *message)
 		return;
 	}
 	if (message->committing) {
-		spool_commit_start(message);
+		commit_step(message);
 		return;
 	}
-	if (message->error == 0 && left &&
-		(run_full(&message->filling) || message->waiting || memory_short(message->spool)))
+	if (left && (run_full(message) || message->waiting || memory_short(message->spool)))
 		flush_start(message);
 	tell_ready(message);
-}
-
-static void write_done(struct spool_message *message, int res)
-{
-	uint32_t i = 0;
-
-	if (res <= 0) {
-		spool_fail(message, res == 0 ? -EIO : res);
-	} else {
-		message->written += (uint32_t)res;
-		message->write_left -= (uint32_t)res;
-	}
-	if (message->error != 0 || message->write_left == 0) {
-		spool_blocks_release(message->spool, &message->writing);
-		spool_state_set(message, SPOOL_STATE_IDLE);
-		spool_proceed(message);
-		return;
-	}
-	for (size_t n = (size_t)res; n > 0; i++) { /* a short write: the rest again */
-		size_t part = min_size(n, message->iov[i].iov_len);
-
-		message->iov[i].iov_base = (char *)message->iov[i].iov_base + part;
-		message->iov[i].iov_len -= part;
-		n -= part;
-	}
-	ring_writev(message->spool->ring, &message->op, message->fd, message->iov,
-		message->writing.n, message->written);
 }
 
 static void message_op_done(struct op *op, int res, uint32_t flags)
@@ -224,6 +432,9 @@ static void message_op_done(struct op *op, int res, uint32_t flags)
 
 	(void)flags;
 	switch (message->state) {
+	case SPOOL_STATE_OPEN:
+		open_done(message, res);
+		return;
 	case SPOOL_STATE_WRITE:
 		write_done(message, res);
 		return;
@@ -232,12 +443,20 @@ static void message_op_done(struct op *op, int res, uint32_t flags)
 	case SPOOL_STATE_SPLICE_OUT:
 		spool_splice_done(message, res);
 		return;
+	case SPOOL_STATE_SYNC:
+		sync_done(message, res);
+		return;
+	case SPOOL_STATE_DIR_SYNC:
+		dir_sync_done(message, res);
+		return;
+	case SPOOL_STATE_UNLINK:
+		unlink_done(message);
+		return;
 	case SPOOL_STATE_CLOSE:
 		message_end(message);
 		return;
 	default:
-		spool_maildir_done(message, res);
-		return;
+		ASSERT(!"a completion of no known step");
 	}
 }
 
@@ -251,11 +470,12 @@ static void message_cancel_done(struct op *op, int res, uint32_t flags)
 		spool_proceed(message);
 }
 
+/* ---- the owner's calls ---- */
+
 struct spool_message *spool_begin(struct spool *spool, struct spool_owner *owner,
-	const struct smtp_envelope *envelope, const char *id, struct span head)
+	const struct smtp_envelope *envelope, uint64_t id, struct span head)
 {
 	struct spool_message *message = pool_get(&spool->messages);
-	enum spool_step step;
 
 	if (message == NULL)
 		return NULL;
@@ -263,71 +483,72 @@ struct spool_message *spool_begin(struct spool *spool, struct spool_owner *owner
 	message->spool = spool;
 	message->owner = owner;
 	message->envelope = envelope;
+	message->id = id;
 	message->op.done = message_op_done;
 	message->cancel.done = message_cancel_done;
 	wheel_timer_init(&message->pause, NULL);
+	list_init(&message->node);
 	message->fd = -1;
-	message->dir_fd = -1;
 	message->pipe[0] = -1;
 	message->pipe[1] = -1;
-	ASSERT(!list_empty(&envelope->recipients));
-	message->first = container_of(envelope->recipients.next, struct smtp_recipient, node);
-	snprintf(message->name, sizeof(message->name), "%s.%.64s", id, spool->hostname);
-	spool_box_path(spool, &message->first->address, message->box);
-	snprintf(message->tmp_path, SPOOL_PATH_MAX, "%s/tmp/%s", message->box, message->name);
-	step = spool_append(message, &head);
-	if (step != SPOOL_STEP_OK) {
+	spool_id_text(id, message->name);
+	if (spool_append(message, &head) == SPOOL_STEP_OK || head.n == 0)
+		return message;
+	/* The head did not fit into what memory there is. */
+	message->owner = NULL;
+	if (message->state == SPOOL_STATE_IDLE)
 		message_free(message);
-		return NULL;
-	}
-	return message;
+	return NULL;
 }
 
-static bool run_grow(struct spool *spool, struct spool_run *run)
+/* Room for more octets in the run; false: none now, and message->waiting or ->error says it. */
+static bool append_room(struct spool_message *message)
 {
-	struct spool_block *block = pool_get(&spool->blocks);
+	struct spool_run *run = &message->filling;
 
-	if (block == NULL)
+	if (!message->large && message->size >= message->spool->settings->stream_bytes)
+		flush_start(message);
+	if (run_full(message) && message->state == SPOOL_STATE_IDLE)
+		flush_start(message);
+	if (run_full(message)) {
+		message->waiting = true;
 		return false;
-	run->blocks[run->n++] = block;
-	run->tail = 0;
-	count_add(COUNTER_SPOOL_MEMORY_BYTES, SPOOL_BLOCK_BYTES);
-	return true;
+	}
+	if (run->n > 0 && run->tail < SPOOL_BLOCK_BYTES)
+		return true;
+	if (run_grow(message->spool, run))
+		return true;
+	if (run->n == 0 && message->state != SPOOL_STATE_WRITE) {
+		spool_fail(message, -ENOMEM);
+		return false;
+	}
+	if (message->state == SPOOL_STATE_IDLE)
+		flush_start(message);
+	message->waiting = true;
+	return false;
 }
 
 enum spool_step spool_append(struct spool_message *message, struct span *bytes)
 {
-	struct spool_run *run = &message->filling;
-
 	ASSERT(!message->committing && message->splice_want == 0);
-	while (bytes->n > 0 && message->error == 0) {
+	while (bytes->n > 0 && message->error == 0 && append_room(message)) {
+		struct spool_run *run = &message->filling;
+		uint64_t stream = message->spool->settings->stream_bytes;
+		size_t room = SPOOL_BLOCK_BYTES - run->tail;
 		struct span part;
 
-		if (run_full(run)) {
-			if (message->state != SPOOL_STATE_IDLE) {
-				message->waiting = true;
-				return SPOOL_STEP_WAIT;
-			}
-			flush_start(message);
-			if (run_full(run))
-				continue; /* the file is being opened first */
-		}
-		if ((run->n == 0 || run->tail == SPOOL_BLOCK_BYTES) &&
-			!run_grow(message->spool, run)) {
-			if (run->n == 0 && message->writing.n == 0)
-				spool_fail(message, -ENOMEM);
-			else if (message->state == SPOOL_STATE_IDLE)
-				flush_start(message);
-			message->waiting = message->error == 0;
-			break;
-		}
-		part = span_take(bytes, SPOOL_BLOCK_BYTES - run->tail);
-		memcpy(run->blocks[run->n - 1]->bytes + run->tail, part.p, part.n);
+		if (!message->large)
+			room = min_size(room, stream - message->size);
+		part = span_take(bytes, room);
+		spool_octets_look(&message->octets, part);
+		memcpy(run->last->bytes + run->tail, part.p, part.n);
 		run->tail += (uint32_t)part.n;
+		message->size += part.n;
 	}
 	if (message->error != 0)
 		return SPOOL_STEP_FAIL;
-	if (message->state == SPOOL_STATE_IDLE && run->n > 0 && memory_short(message->spool))
+	if (message->state == SPOOL_STATE_IDLE && message->filling.n > 0 &&
+		memory_short(message->spool))
 		flush_start(message);
 	return message->waiting ? SPOOL_STEP_WAIT : SPOOL_STEP_OK;
 }
@@ -342,6 +563,7 @@ void spool_commit(struct spool_message *message)
 	ASSERT(!message->committing && message->owner != NULL);
 	message->committing = true;
 	message->waiting = false;
+	message->commit_us = clock_real_us();
 	if (message->state == SPOOL_STATE_IDLE)
 		spool_proceed(message);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * splice.c -- octets from a socket to the message's file through a pipe, never through user space.
+ * Nobody looks at them, so they count as 8-bit and as holding bare CRs and LFs.
  *
  * One round: wait until the socket is readable (an armed poll costs no thread), splice what is
  * there into the pipe without waiting, splice the pipe into the file. Under kTLS the kernel
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/counter.h"
+#include "base/fault.h"
 
 #define PAUSE_MS 20
 
@@ -33,6 +35,8 @@ void spool_splice(struct spool_message *message, int fd, uint64_t n)
 {
 	ASSERT(n > 0 && message->splice_want == 0 && !message->committing);
 	ASSERT(!message->waiting && message->error == 0);
+	message->large = true;
+	message->octets = (struct spool_octets){.has_8bit = true, .has_bare = true};
 	message->splice_fd = fd;
 	message->splice_want = (uint32_t)(n < SPOOL_SPLICE_MAX ? n : SPOOL_SPLICE_MAX);
 	if (message->state == SPOOL_STATE_IDLE)
@@ -106,12 +110,14 @@ static void out_start(struct spool_message *message)
 
 static void out_done(struct spool_message *message, int res)
 {
+	res = fault("spool.large.write", res);
 	if (res <= 0) { /* the pipe's rest is lost: so is the message */
 		spool_fail(message, res == 0 ? -EIO : res);
 		round_end(message, (int)message->splice_got);
 		return;
 	}
 	message->written += (uint32_t)res;
+	message->size += (uint32_t)res;
 	message->splice_left -= (uint32_t)res;
 	count_add(COUNTER_SPLICE_BYTES, res);
 	if (message->splice_left > 0)

@@ -1,122 +1,389 @@
 /* SPDX-License-Identifier: MIT */
-/* spool-private.h -- what spool/'s files share: the spool, a message and its steps. */
+/*
+ * spool-private.h -- what the worker's side of spool/ shares: the spool, a message being filled,
+ * the log of a shard with its batch, its notes, its segments and its copies.
+ *
+ * Places where a test build may fail or die (base/fault.h), each passed with the step's result:
+ *
+ *	spool.segment.open	a new segment was created
+ *	spool.segment.header	its header was written
+ *	spool.segment.unlink	a segment that nobody needs was removed
+ *	spool.batch.write	a batch was written
+ *	spool.batch.sync	... and synced
+ *	spool.committed		a batch is durable, nobody was told yet
+ *	spool.large.open	a large file was created
+ *	spool.large.write	octets went there from memory
+ *	spool.large.sync	it was synced
+ *	spool.large.dirsync	... and its name
+ *	spool.attempt.write	an attempt is about to be noted for the log
+ *	spool.finish		a finished message is about to be noted
+ *	spool.rewrite		copies of an old segment's messages are about to join a batch
+ */
 #ifndef POSTERN_SPOOL_PRIVATE_H
 #define POSTERN_SPOOL_PRIVATE_H
 
 #include "base/pool.h"
 #include "spool/spool.h"
+#include "spool/store-private.h"
 
-#define SPOOL_MESSAGES_MAX 100000 /* a worker; sessions_max binds first */
-#define SPOOL_NAME_MAX     128
-#define SPOOL_BOX_MAX      512 /* "domain/local": 255 + 1 + 3 x 64 and to spare */
-#define SPOOL_PATH_MAX     (SPOOL_BOX_MAX + SPOOL_NAME_MAX + 8)
+#define SPOOL_FILLING_MAX  100000     /* messages under way, a worker; sessions_max binds first */
+#define SPOOL_RUN_BLOCKS   8          /* a streaming message holds twice as many at most */
+#define SPOOL_WRITE_IOV    16         /* blocks of one write to a large file */
+#define SPOOL_BATCH_IOV    1024       /* the kernel's limit for one write */
+#define SPOOL_FRAME_BYTES  (1u << 20) /* headers and metas of a batch; one message may have more */
+#define SPOOL_NOTES_BYTES  (8u << 20) /* attempts waiting to be written */
+#define SPOOL_NOTES_SOON   (256u << 10) /* so many do not wait for their time */
+#define SPOOL_COPIES_MAX   64           /* messages moved at a time */
+#define SPOOL_COPY_BYTES   (1u << 20)   /* of them; one message may have more */
+#define SPOOL_SEGMENTS_FEW 4            /* so many are never too many */
+#define SPOOL_PAUSE_MS     1000         /* between two looks at the store, and after a failure */
+#define SPOOL_REPLY_MAX    600          /* text of a next hop's final reply */
+
+/* ---- message.c ---- */
 
 /* What the one op of a message is doing, in the order of a message's life. */
 enum spool_state {
 	SPOOL_STATE_IDLE,       /* nothing under way: being filled */
-	SPOOL_STATE_OPEN,       /* creating tmp/NAME */
+	SPOOL_STATE_OPEN,       /* creating large/ID */
 	SPOOL_STATE_WRITE,      /* blocks to the file */
 	SPOOL_STATE_POLL,       /* splice: waiting for octets at the socket */
 	SPOOL_STATE_PAUSE,      /* splice: a timer instead of a poll that does not wait */
 	SPOOL_STATE_SPLICE_IN,  /* socket to pipe */
 	SPOOL_STATE_SPLICE_OUT, /* pipe to file */
+	SPOOL_STATE_CUT,        /* relay/ tries to deliver: no op */
 	SPOOL_STATE_SYNC,       /* fdatasync of the file */
-	SPOOL_STATE_LINK,       /* tmp/NAME to a further recipient's new/NAME */
-	SPOOL_STATE_RENAME,     /* tmp/NAME to the first recipient's new/NAME */
-	SPOOL_STATE_DIR_OPEN,   /* opening a directory to sync it */
-	SPOOL_STATE_DIR_SYNC,
-	SPOOL_STATE_DIR_CLOSE,
-	SPOOL_STATE_MAKE,   /* making a mailbox's directories, one by one */
-	SPOOL_STATE_UNLINK, /* rolling back */
-	SPOOL_STATE_CLOSE,  /* closing the file: the last step */
+	SPOOL_STATE_DIR_SYNC,   /* fsync of large/ */
+	SPOOL_STATE_LOG,        /* waits for a batch, or is in it: no op */
+	SPOOL_STATE_UNLINK,     /* the file is not wanted */
+	SPOOL_STATE_CLOSE,      /* closing the file: the last step */
 	SPOOL_STATE_COUNT
 };
 
 struct spool_block {
+	struct spool_block *next;
 	uint8_t bytes[SPOOL_BLOCK_BYTES];
 };
 
-/* Blocks in order; the last one is filled to `tail`. */
+/* Blocks in order; the first one is read from `skip`, the last one filled to `tail`. */
 struct spool_run {
-	struct spool_block *blocks[SPOOL_BLOCKS_MAX];
+	struct spool_block *first;
+	struct spool_block *last;
 	uint32_t n;
+	uint32_t skip;
 	uint32_t tail;
 };
+
+struct spool_octets {
+	bool has_8bit;
+	bool has_bare;
+	bool after_cr;
+};
+
+/* octets.c */
+void spool_octets_look(struct spool_octets *octets, struct span bytes);
+void spool_octets_end(struct spool_octets *octets);
+
+struct spool_cutting;
 
 struct spool_message {
 	struct spool *spool;
 	struct spool_owner *owner; /* NULL once aborted */
 	const struct smtp_envelope *envelope;
+	uint64_t id;
+	struct list node; /* in the log's `waiting` or its batch */
 	struct op op;
 	struct op cancel;
 	struct wheel_timer pause;
 	enum spool_state state;
 	struct spool_run filling;
 	struct spool_run writing;
-	struct iovec iov[SPOOL_BLOCKS_MAX];
+	struct iovec iov[SPOOL_WRITE_IOV];
+	struct spool_octets octets;
+	uint64_t size;    /* octets taken so far, spliced ones too */
 	uint64_t written; /* octets in the file, or given to it */
-	uint64_t write_left;
-	int fd;     /* tmp/NAME; -1 */
-	int dir_fd; /* directory being synced; -1 */
+	int fd;           /* large/ID; -1 */
 	int error;
+	bool large;      /* goes to a file of its own */
 	bool aborted;    /* given up, but a splice round is under way: owner waits for its end */
 	bool waiting;    /* owner wants ready() */
 	bool committing; /* spool_commit() was called */
-	bool renamed;    /* tmp/NAME is no more */
-	bool made;       /* this recipient's directories were just made: ENOENT is final */
-	bool making;     /* a mailbox is being made for the current recipient */
-	uint8_t make_step;
-	enum spool_state after_make;
-	/* recipients, the first one last: its rename ends tmp/ */
-	const struct smtp_recipient *first;
-	const struct smtp_recipient *current;
-	bool undo_first; /* rolling back has reached the first recipient */
+	bool asked;      /* relay/ was asked whether it cuts through */
+	bool synced;     /* the file and its name */
+	uint64_t commit_us;
+	struct spool_cutting *cutting;
+	struct spool_item *item; /* while in the log */
 	/* splice */
 	int splice_fd;
 	int pipe[2];
 	uint32_t splice_want;
 	uint32_t splice_got;
 	uint32_t splice_left; /* in the pipe */
-	char name[SPOOL_NAME_MAX];
-	char box[SPOOL_BOX_MAX];       /* current recipient's mailbox, "domain/local" */
-	char tmp_path[SPOOL_PATH_MAX]; /* of the first recipient */
-	char path[SPOOL_PATH_MAX];     /* what the op works on */
+	char name[SPOOL_ID_MAX];
 };
 
-struct spool {
-	struct ring *ring;
-	const char *hostname;
-	bool durable;
-	int root; /* the Maildir tree's directory */
-	uint32_t worker;
-	uint64_t id_last;
-	struct pool messages;
-	struct pool blocks;
-};
-
-/* message.c: sets state; asserts that the step is legal. */
+/* Sets state; asserts that the step is legal. */
 void spool_state_set(struct spool_message *message, enum spool_state state);
 /* Goes on after whatever ended: flush, commit, roll back or nothing. */
 void spool_proceed(struct spool_message *message);
 void spool_fail(struct spool_message *message, int error);
-void spool_blocks_release(struct spool *spool, struct spool_run *run);
-
-/* The message's last operation: closes the file (or nothing), then message_end(). */
-void spool_close_start(struct spool_message *message);
-
-/* maildir.c: the mailbox of a recipient below root, and the steps of commit and rolling back. */
-void spool_box_path(
-	const struct spool *spool, const struct smtp_address *address, char box[SPOOL_BOX_MAX]);
+/* The record is durable: tells the owner, frees the message, brings its item to the queue. */
+void spool_message_committed(struct spool_message *message);
+/* It is not: the message goes, then the owner is told. */
+void spool_message_failed(struct spool_message *message, int error);
 void spool_file_open(struct spool_message *message);
-void spool_commit_start(struct spool_message *message);
-void spool_rollback(struct spool_message *message);
-/* Handles the completions of maildir.c's states. */
-void spool_maildir_done(struct spool_message *message, int res);
+void spool_blocks_release(struct spool *spool, struct spool_run *run);
 
 /* splice.c */
 void spool_splice_go(struct spool_message *message);
 void spool_splice_done(struct spool_message *message, int res);
 void spool_splice_report(struct spool_message *message, int res);
 void spool_splice_end(struct spool_message *message);
+
+/* cut.c: what relay/ is asked at a commit, and its answer. One allocation with the rest behind. */
+struct spool_cutting {
+	struct spool_cut cut;
+	struct spool_message *message;
+	bool answered; /* `verdict` is the end of the message */
+	struct smtp_verdict verdict;
+	char enhanced[16];
+	char text[SPOOL_REPLY_MAX];
+	struct iovec iov[];
+};
+
+/* True: relay/ tries, and spool_cut_done() will follow. */
+MUST_USE bool spool_cut_ask(struct spool_message *message);
+/* The fates that were settled meanwhile; NULL: none. */
+const uint8_t *spool_cut_fates(const struct spool_message *message);
+void spool_cut_free(struct spool_cutting *cutting); /* NULL too */
+
+/* ---- the log of a shard ---- */
+
+/* Serialized attempts and ends; `gone`: items whose large file goes once these are on disk. */
+struct spool_notes {
+	uint8_t *p;
+	size_t n;
+	size_t cap;
+	uint32_t salt; /* that their headers were last written with */
+	struct list gone;
+};
+
+enum spool_batch_step { SPOOL_BATCH_NONE, SPOOL_BATCH_WRITE, SPOOL_BATCH_ERASE, SPOOL_BATCH_FLUSH };
+
+/* What is being written: messages, then notes, then copies. */
+struct spool_batch {
+	enum spool_batch_step step;
+	struct op write;
+	struct op sync;
+	int write_res;
+	int sync_res;
+	int error;
+	struct list messages;
+	uint32_t messages_n;
+	bool notes;
+	bool copies;
+	uint64_t number;
+	uint64_t offset; /* in the head */
+	uint64_t bytes;
+	uint64_t done;
+	uint8_t *frame; /* headers, metas, padding */
+	size_t frame_n;
+	size_t frame_cap;
+	uint32_t iov_n;
+	uint32_t iov_at;
+	struct iovec iov[SPOOL_BATCH_IOV];
+};
+
+/* A segment being made ahead. */
+enum spool_make_step {
+	SPOOL_MAKE_NONE,
+	SPOOL_MAKE_OPEN,
+	SPOOL_MAKE_ALLOCATE,
+	SPOOL_MAKE_HEADER,
+	SPOOL_MAKE_SYNC,
+	SPOOL_MAKE_DIR_SYNC,
+	SPOOL_MAKE_UNDO,
+};
+
+struct spool_make {
+	enum spool_make_step step;
+	struct op op;
+	struct spool_segment *segment;
+	int error; /* of the last try; 0 once one succeeded */
+	char name[STORE_NAME_MAX];
+	uint8_t header[SPOOL_SEGMENT_HEADER];
+};
+
+/* A segment being removed. */
+struct spool_drop {
+	struct op op;
+	struct spool_segment *segment;
+	bool unlinked;
+	char name[STORE_NAME_MAX];
+};
+
+/* Live messages of the oldest segment on their way to the head. */
+enum spool_copy_step { SPOOL_COPY_NONE, SPOOL_COPY_READ, SPOOL_COPY_READY, SPOOL_COPY_WRITE };
+
+struct spool_copy {
+	struct spool_log *log;
+	struct spool_item *item; /* NULL: finished meanwhile, or damaged */
+	struct op op;
+	size_t at;       /* of its record in the copies' memory */
+	size_t n;        /* octets of it */
+	size_t read_n;   /* so far */
+	uint64_t from;   /* where it is read */
+	uint64_t offset; /* where the copy will stand */
+};
+
+struct spool_copies {
+	enum spool_copy_step step;
+	struct spool_segment *segment;
+	uint64_t stuck_seq; /* a segment with a record that cannot be read: not tried again */
+	uint8_t *p;
+	size_t n;
+	struct spool_copy items[SPOOL_COPIES_MAX];
+	uint32_t items_n;
+	uint32_t reads; /* under way */
+	uint32_t recipients_max;
+	uint8_t *fates; /* room for recipients_max, and for their changes */
+	bool *warned;
+	struct spool_fate_change *changes;
+};
+
+struct spool_log {
+	struct spool *spool;
+	struct spool_shard *shard;
+	bool own;                   /* the worker's own shard: takes new messages */
+	struct spool_segment *head; /* being written; NULL: none yet */
+	struct spool_segment *next; /* ready to be the head */
+	uint64_t room;              /* of all segments on disk */
+	struct list waiting;        /* messages */
+	uint32_t waiting_n;
+	struct spool_notes noted;   /* being filled */
+	struct spool_notes writing; /* in a batch, or to be written again */
+	bool notes_due;
+	struct wheel_timer notes_timer;
+	struct op wait; /* a lone commit waits for company */
+	struct ring_time wait_time;
+	bool waited;
+	uint64_t pause_ms; /* what failed is not tried again before */
+	struct wheel_timer pause_timer;
+	int error; /* of the last batch */
+	struct spool_batch batch;
+	struct spool_make make;
+	struct spool_drop drop;
+	struct spool_copies copies;
+};
+
+/* commit.c */
+void spool_log_init(struct spool_log *log, struct spool *spool, struct spool_shard *shard);
+void spool_log_put(struct spool_log *log, struct spool_message *message);
+void spool_log_turn(struct spool_log *log);
+bool spool_log_idle(const struct spool_log *log);
+/* Something failed: for a second nothing is tried again. */
+void spool_log_pause(struct spool_log *log);
+bool spool_log_paused(const struct spool_log *log);
+
+/* batch.c */
+/* Octets of what must go first; 0: nothing. */
+uint64_t spool_batch_need(struct spool_log *log);
+/* Lays out what fits into the head, which has room for the need. 0, -EAGAIN: nothing; -ENOMEM. */
+MUST_USE int spool_batch_fill(struct spool_log *log);
+
+/* segment.c */
+/* The head has room for n octets, or has become a segment that has. False: none yet, or none to be
+ * had (make.error). */
+MUST_USE bool spool_segment_room(struct spool_log *log, uint64_t n);
+void spool_segment_prepare(struct spool_log *log);
+void spool_segment_collect(struct spool_log *log);
+/* n octets more stand in the head. */
+void spool_segment_written(struct spool_log *log, uint64_t n);
+/* Nothing more is written to the head. */
+void spool_segment_retire(struct spool_log *log);
+/* The head has no name any more, nor has what was made ahead. */
+void spool_segment_vanished(struct spool_log *log);
+void spool_segment_unpin(struct spool_segment *segment);
+/* The item's record is at `offset` of the segment; takes it off the one where it was. */
+void spool_segment_hold(struct spool_item *item, struct spool_segment *segment, uint64_t offset);
+void spool_segment_release(struct spool_item *item);
+
+/* notes.c */
+/* The notes to be written next, in log->writing. Returns their octets; 0: none. */
+size_t spool_notes_take(struct spool_log *log);
+/* Gives their headers the batch and the segment's salt. */
+void spool_notes_stamp(struct spool_notes *notes, uint64_t batch, uint32_t salt);
+void spool_notes_written(struct spool_log *log);
+
+/* copy.c */
+void spool_copies_go(struct spool_log *log);
+void spool_copies_free(struct spool_log *log);
+void spool_copies_forget(struct spool_log *log, const struct spool_item *item);
+/* Octets of the kept attempts that go with the copies. */
+size_t spool_copies_attempts_bytes(struct spool_log *log);
+uint64_t spool_copies_bytes(const struct spool_log *log);
+/* Writes the records anew, in place, and their attempts to `out`. The first copy will stand at
+ * `offset` of the head. */
+void spool_copies_stamp(struct spool_log *log, uint64_t offset, uint8_t *out);
+void spool_copies_written(struct spool_log *log, bool durable);
+
+/* ---- the worker's spool ---- */
+
+struct spool {
+	struct ring *ring;
+	const struct spool_settings *settings;
+	struct store *store;
+	uint32_t worker;
+	uint32_t items_max;
+	uint64_t id_last;
+	struct pool messages;
+	struct pool blocks;
+	uint32_t logged; /* of messages: those whose filling is over */
+	struct spool_reader *reader;
+	struct spool_log **logs; /* the first one is the worker's own */
+	uint32_t logs_n;
+	/* the store's health, looked at once a second */
+	uint64_t look_ms;
+	struct wheel_timer look_timer;
+	int look_error;
+	bool failing; /* as the gauge says */
+	/* queue.c: entries as a list and as a treap, both by id */
+	struct list entries;
+	uint32_t entries_n;
+	struct spool_item *root;
+	/* large files to be removed, with the items they belonged to */
+	struct list gone;
+	struct op gone_op;
+	char gone_name[SPOOL_ID_MAX];
+	/* access.c: those who wait for opened(), in order */
+	struct list accesses; /* of spool_access.op.node */
+	struct op access_op;
+	struct spool_access *access; /* whose large file is being opened; NULL: nobody's any more */
+	bool access_opens;           /* access_op opens a file */
+	char access_name[SPOOL_ID_MAX];
+};
+
+static inline struct spool_item *spool_item_of(const struct spool_entry *entry)
+{
+	return container_of(entry, struct spool_item, entry);
+}
+
+static inline struct spool_log *spool_log_of(const struct spool_item *item)
+{
+	return item->shard->log;
+}
+
+/* spool.c: looks at the store if a second has passed. */
+void spool_look(struct spool *spool);
+
+/* queue.c */
+void spool_queue_init(struct spool *spool);
+void spool_queue_add(struct spool *spool, struct spool_item *item);
+void spool_queue_remove(struct spool *spool, struct spool_item *item);
+/* Removes the large files of these items, then frees them. */
+void spool_queue_gone(struct spool *spool, struct list *items);
+
+/* access.c */
+void spool_access_init(struct spool *spool);
+bool spool_access_idle(const struct spool *spool);
 
 #endif

@@ -15,7 +15,8 @@
 
 static const char good[] = "hostname = a.example\n"
 			   "listener l { address = \"::1\" port = 25 tls = none }\n"
-			   "policy { relay_domains = { b.example } }\n";
+			   "policy { relay_domains = { b.example } }\n"
+			   "route r { domains = { \"*\" } next_hops = { mx } }\n";
 
 static void check_names(const struct config *config)
 {
@@ -28,6 +29,46 @@ static void check_names(const struct config *config)
 		ASSERT(name_domain_valid(span_str(domain)));
 		ASSERT(strpbrk(domain, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == NULL);
 	}
+}
+
+static void check_hop(const struct relay_settings *relay, const struct route_settings *route,
+	const struct next_hop_settings *hop)
+{
+	bool has_host = hop->kind == NEXT_HOP_LMTP || hop->kind == NEXT_HOP_SMTP;
+	bool has_path = hop->kind == NEXT_HOP_LMTP_UNIX || hop->kind == NEXT_HOP_MAILDIR;
+
+	ASSERT(*hop->text && hop->weight >= 1 && hop->weight <= 1000);
+	ASSERT(has_host == (hop->host != NULL) && has_path == (hop->path != NULL));
+	ASSERT(!has_host || (*hop->host && strlen(hop->host) <= NAME_OCTETS_MAX));
+	ASSERT(has_path || hop->port > 0);
+	ASSERT(hop->kind != NEXT_HOP_LMTP_UNIX || strlen(hop->path) <= CONFIG_SOCKET_MAX);
+	ASSERT(has_host || hop->kind == NEXT_HOP_LMTP_UNIX ||
+		(!route->cutthrough && !route->callout));
+	if (hop->kind == NEXT_HOP_MAILDIR) {
+		ASSERT(route->next_hops_n == 1 && hop->maildir < relay->maildirs_n);
+		ASSERT(strcmp(relay->maildirs[hop->maildir], hop->path) == 0);
+	}
+}
+
+static void check_routes(const struct config *config)
+{
+	const struct relay_settings *relay = &config->relay;
+
+	ASSERT(relay->routes_n >= 1 && relay->routes_n <= SETTINGS_ROUTES_MAX);
+	ASSERT(relay->maildirs_n <= SETTINGS_MAILDIRS_MAX);
+	ASSERT(relay->retry_ms_min > 0 && relay->retry_ms_max >= relay->retry_ms_min);
+	ASSERT(relay->warn_ms < relay->expire_ms);
+	for (size_t i = 0; i < relay->routes_n; i++) {
+		const struct route_settings *route = &relay->routes[i];
+
+		ASSERT(*route->title && (route->domains_n > 0 || relay->routes_file));
+		ASSERT(route->next_hops_n >= 1 && route->next_hops_n <= SETTINGS_NEXT_HOPS_MAX);
+		for (size_t k = 0; k < route->next_hops_n; k++)
+			check_hop(relay, route, &route->next_hops[k]);
+		ASSERT(!route->ca_file || route->tls == ROUTE_TLS_VERIFY);
+	}
+	ASSERT(config->spool.segment_bytes >= 4ull * config->spool.stream_bytes);
+	ASSERT(!config->policy.recipients || !config->policy.recipients_lmdb);
 }
 
 static void check_config(const struct config *config)
@@ -55,6 +96,7 @@ static void check_config(const struct config *config)
 	ASSERT(config->smtp.message_bytes_max > 0 && config->smtp.recipients_max > 0);
 	ASSERT(config->session.command_ms_max >= 1000 && config->session.rate_window_ms >= 1000);
 	check_names(config);
+	check_routes(config);
 }
 
 static void check_message(const struct err *err, const uint8_t *data, size_t n)

@@ -2,12 +2,13 @@
 """Starts the real gateway on free ports in a folder of its own and watches its log.
 
 Job: write the configuration, certificates and recipients; start; wait for `event=ready`; wait for
-any later event; read Maildirs and metrics; stop and look at how it ended.
+any later event; read Maildirs, queue and metrics; stop and look at how it ended.
 Not its job: speaking SMTP (smtp.py).
 
 Invariants: no sleeping: every wait is for a line of the log, with a limit. A gateway that dies
 unasked, prints a sanitiser's report or a failed assertion makes the suite fail at its end
-(`check_all`), whatever the single tests said.
+(`check_all`), whatever the single tests said. Mail is read after it is delivered: `read`, `files`
+and `clear` wait until every message that was answered "queued as" is (`delivered`).
 
 Settings are given as {"smtp.errors_max": 3}: dotted names of the configuration file; `None` leaves
 a default out. Gateways with equal settings are shared by the tests of one process (`shared`).
@@ -26,13 +27,16 @@ from . import certs, logline, maildir, proc, smtp, tap
 READY_SECONDS = 20
 EVENT_SECONDS = 20
 STOP_SECONDS = 40
+SHARED_MAX = 6
 LOG_LINES_SHOWN = 15
 HOSTNAME = "mx.example.org"
 RECIPIENTS = ("a@example.org", "b@example.org", "c@example.org", "Some.Body@example.org",
               "\"quoted local\"@example.org", "@any.example")
+TO_MAILDIR = {"default": {"domains": ["*"], "next_hops": ["maildir:mail"]}}
 
 _BAD = re.compile(r"event=(assert|child_died|restart_failed|fatal)|runtime error:"
                   r"|(Address|Leak|UndefinedBehavior|Thread)Sanitizer")
+_MANY = (b"event=message ", b"event=delivery ", b"event=session ", b"event=relay_connection ")
 _shared = {}
 _all = []
 
@@ -41,16 +45,22 @@ class Gateway:
     """A gateway process. `fault_expected` switches the final check of its log and status off."""
 
     def __init__(self, settings=None, folder=None, recipients=RECIPIENTS, certificates=None,
-                 ready=True, files_max=0, as_user=None, ports=None, environment=None):
+                 ready=True, files_max=0, as_user=None, ports=None, environment=None, routes=None,
+                 binary=None):
         self.settings = settings or {}
         self.folder = folder or proc.temp_dir()
         self.recipients = recipients
         self.certificates = certificates
+        self.routes = routes or TO_MAILDIR
+        self.binary = binary
         self.files_max = files_max
         self.as_user = as_user
         self.environment = environment or {}
         self.fault_expected = False
+        self.forgetful = False      # lines of single messages are not kept: there will be many
         self.lines, self.events, self.times = [], [], []
+        self.undelivered = {}       # queue id: recipients that have not been delivered to
+        self.born = time.monotonic()
         self.news = threading.Condition()
         self.process = self.reader = None
         self.started = 0
@@ -68,7 +78,11 @@ class Gateway:
 
     @property
     def mail(self):
-        return os.path.join(self.folder, self.settings.get("delivery.maildir", "mail"))
+        return os.path.join(self.folder, "mail")
+
+    @property
+    def spool(self):
+        return os.path.join(self.folder, self.values().get("spool.directory", "spool"))
 
     @property
     def port(self):
@@ -113,7 +127,7 @@ class Gateway:
             "policy.relay_domains": ["example.org", "any.example"],
             "policy.recipients": "recipients" if self.recipients is not None else None,
             "policy.sessions_per_address_max": 1000,
-            "delivery.maildir": "mail", "delivery.durability": "none",
+            "spool.directory": "spool", "spool.durability": "none",
             "tls.ticket_keys": "tickets.key",
             "log.to": "stderr",
         }
@@ -131,9 +145,10 @@ class Gateway:
         for title, mode in (("smtp", "starttls"), ("smtps", "implicit"), ("plain", "none")):
             out.append(f'listener "{title}" {{ address = "127.0.0.1" port = {self.ports[title]} '
                        f'tls = "{mode}" }}')
-        for title, keys in self.certificates.items():
-            inner = " ".join(f"{key} = {render(value)}" for key, value in keys.items())
-            out.append(f'certificate "{title}" {{ {inner} }}')
+        for section, titles in (("certificate", self.certificates), ("route", self.routes)):
+            for title, keys in titles.items():
+                inner = " ".join(f"{key} = {render(value)}" for key, value in keys.items())
+                out.append(f'{section} "{title}" {{ {inner} }}')
         for section, lines in sections.items():
             out.append(section + " {\n\t" + "\n\t".join(lines) + "\n}")
         return "\n".join(out) + "\n"
@@ -144,7 +159,7 @@ class Gateway:
         """Starts (again) with the folder as it is."""
         environment = dict(os.environ, **self.environment)
         self.process = proc.start(
-            [program("postern"), "-c", self.config_path], files_max=self.files_max,
+            [self.binary or program("postern"), "-c", self.config_path], files_max=self.files_max,
             as_user=self.as_user, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, env=environment)
         self.status = None
@@ -156,6 +171,8 @@ class Gateway:
 
     def _read_log(self, process):
         for raw in process.stderr:
+            if self.forgetful and raw.startswith(_MANY):
+                continue
             line = raw.decode("utf-8", "backslashreplace").rstrip("\n")
             try:
                 event = logline.parse(line)
@@ -165,6 +182,7 @@ class Gateway:
                 self.lines.append(line)
                 self.times.append(time.monotonic())
                 self.events.append(event)
+                self._follow(event or {})
                 self.news.notify_all()
         process.stderr.close()
         with self.news:
@@ -172,6 +190,16 @@ class Gateway:
             self.times.append(time.monotonic())
             self.events.append({"event": "end-of-log"})
             self.news.notify_all()
+
+    def _follow(self, event):
+        """Keeps count of who waits for which message."""
+        if event.get("event") == "message" and event.get("result") == "queued":
+            left = self.undelivered.get(event["queue_id"], 0) + int(event["nrcpt"])
+        elif event.get("event") == "delivery" and event.get("result") != "deferred":
+            left = self.undelivered.get(event["id"], 0) - int(event["recipients"])
+        else:
+            return
+        self.undelivered[event.get("queue_id") or event["id"]] = left
 
     def mark(self):
         """A place in the log, for `since=`."""
@@ -196,6 +224,14 @@ class Gateway:
         """Has the log of the process ended?"""
         return bool(self.find("end-of-log", self.started))
 
+    def until(self, condition, what, seconds=EVENT_SECONDS):
+        """Waits for something that no line of the log tells: looks again and again; returns it."""
+        end = time.monotonic() + seconds * tap.SLOW
+        while not (found := condition()):
+            tap.check(time.monotonic() < end, f"no {what} within {seconds * tap.SLOW:g} s")
+            self.wait_line(0.1)
+        return found
+
     def wait_line(self, seconds):
         """Waits for one more line of the log, or so long."""
         with self.news:
@@ -217,6 +253,18 @@ class Gateway:
                     and event and event["event"] == "session"
                     and event["peer"] == client.peer_name]
         return self.wait_for(ended, seconds, f"event=session of {client.peer_name}")[0]
+
+    def delivered(self, seconds=EVENT_SECONDS):
+        """Waits until whatever was queued, by the log or by our own clients, is delivered."""
+        def done():
+            known = self.undelivered
+            return (all(number in known for number in smtp.queued(self.ports, self.born))
+                    and all(left <= 0 for left in known.values()))
+        self.wait_for(done, seconds, "delivery of everything queued")
+
+    def deliveries(self, number, since=0, **pairs):
+        """The log lines of a message's tries."""
+        return self.find("delivery", since, id=number, **pairs)
 
     def messages(self, session):
         return self.find("message", session=session["id"])
@@ -278,7 +326,29 @@ class Gateway:
         return json.loads(done.stdout)
 
     def read(self, address):
+        self.delivered()
         return maildir.read(self.mail, address)
+
+    def files(self, sub="new"):
+        """Paths of all files in any Maildir."""
+        self.delivered()
+        return list(maildir.walk(self.mail, sub))
+
+    def clear(self):
+        """Empties the Maildirs; nothing that was sent before comes later."""
+        self.delivered()
+        maildir.clear(self.mail)
+
+    def queue(self, *arguments):
+        """The answer of `posternctl queue`, as JSON; also where nothing matches."""
+        done = self.control("--json", "queue", *arguments)
+        if done.returncode not in (0, 4):
+            raise tap.Failed(f"posternctl queue {arguments}: {done.returncode} {done.stderr!r}")
+        return json.loads(done.stdout)
+
+    def queued(self):
+        """How many messages are in the queue."""
+        return self.queue("count")["matched"]
 
     def complaint(self):
         """What is wrong with how this gateway ran, or None."""
@@ -310,11 +380,16 @@ def program(name):
 
 
 def shared(settings=None, **options):
-    """The gateway with these settings, started at its first use."""
+    """The gateway with these settings, started at its first use. Rings count as locked memory of one
+    user, so only the last ones used go on running."""
     key = json.dumps([settings or {}, options], sort_keys=True)
-    gateway = _shared.get(key)
+    gateway = _shared.pop(key, None)
     if gateway is None or gateway.process.poll() is not None:
-        gateway = _shared[key] = Gateway(settings, **options)
+        running = [one for one in _shared.values() if one.process.poll() is None]
+        for one in running[:-SHARED_MAX + 1]:
+            one.stop()
+        gateway = Gateway(settings, **options)
+    _shared[key] = gateway
     return gateway
 
 

@@ -71,11 +71,15 @@ def split(stored):
     first, _, rest = stored.partition(b"\r\n")
     if not first.endswith(b">"):
         raise ValueError(f"Return-Path line: {first!r}")
-    match = _RECEIVED.match(rest)
+    return (first[len(b"Return-Path: <"):-1],) + received(rest)
+
+
+def received(relayed):
+    """(unfolded Received line, message) of a message as a next hop gets it."""
+    match = _RECEIVED.match(relayed)
     if not match:
-        raise ValueError(f"Received line of another form: {rest[:300]!r}")
-    received = re.sub(rb"\r\n[ \t]+", b" ", match.group(1))
-    return first[len(b"Return-Path: <"):-1], received, rest[match.end():]
+        raise ValueError(f"Received line of another form: {relayed[:300]!r}")
+    return re.sub(rb"\r\n[ \t]+", b" ", match.group(1)), relayed[match.end():]
 
 
 def message(stored):

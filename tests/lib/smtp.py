@@ -27,7 +27,10 @@ SPLIT_BYTES_MAX = 4096
 _LINE = re.compile(rb"([2345][0-9][0-9])([ -])([^\r\n]*)\r\n")
 _ENHANCED = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}( |$)")
 
+_QUEUED = re.compile(r"250 2\.\d+\.\d+ .*queued as ([0-9A-F]+)")
+
 _clients = []
+_queued = []    # (port, when, queue id) of every message that was taken
 
 
 class Closed(Exception):
@@ -96,6 +99,7 @@ class Client:
         self.log = []
         self.buffer = b""
         self.tls = None
+        self.queue_id = None        # of the last message that was taken
         _clients.append(self)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
@@ -104,6 +108,7 @@ class Client:
         if source:
             self.sock.bind((source, 0))
         self.sock.connect((host, port))
+        self.port = port
         address = self.sock.getsockname()
         self.local_port = address[1]
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
@@ -168,7 +173,11 @@ class Client:
                 raise tap.Failed(f"codes {first} and {code} in one reply")
             first = code
             lines.append(text)
-        return Reply(first, lines)
+        reply = Reply(first, lines)
+        if taken := _QUEUED.match(reply.text):
+            self.queue_id = taken.group(1)
+            _queued.append((self.port, time.monotonic(), self.queue_id))
+        return reply
 
     def command(self, line, enhanced=True):
         """Sends the line with CRLF and returns the reply."""
@@ -252,6 +261,17 @@ def stuff(message):
     if stuffed and not stuffed.endswith(b"\r\n"):
         raise ValueError("DATA carries whole lines only")
     return stuffed + b".\r\n"
+
+
+def queued(ports, since):
+    """Queue ids that a gateway with these ports gave to our clients since it was started."""
+    numbers = set(ports.values())
+    return [number for port, at, number in _queued if port in numbers and at >= since]
+
+
+def forget_queued(queue_id):
+    """That message is lost, and known to be."""
+    _queued[:] = [one for one in _queued if one[2] != queue_id]
 
 
 def connect_until(port, seconds, pause, host="127.0.0.1"):

@@ -4,7 +4,7 @@
 import os
 import ssl
 
-from . import certs, gateway, maildir, proc
+from . import certs, gateway, proc
 
 _two_key_types = {}
 
@@ -23,7 +23,7 @@ def two_key_types():
                       "names": ["mx2.example.org", "*.wild.example"]},
         })
     server = _two_key_types["gateway"]
-    maildir.clear(server.mail)
+    server.clear()
     return server
 
 

@@ -26,7 +26,8 @@
 #define PLAIN   "listener \"smtp\" { address = \"127.0.0.1\" port = 25 tls = \"none\" }\n"
 #define LISTEN  "listener \"smtp\" { address = \"127.0.0.1\" port = 25 }\n"
 #define CERT    "certificate \"default\" { chain = \"c.pem\" key = \"k.pem\" }\n"
-#define MINIMAL HOST LISTEN CERT POLICY
+#define ROUTE   "route \"default\" { domains = { \"*\" } next_hops = { \"maildir:mail\" } }\n"
+#define MINIMAL HOST LISTEN CERT POLICY ROUTE
 
 static int parse(struct config **out, const char *text, struct err *err)
 {
@@ -80,10 +81,44 @@ Test(config, defaults)
 	cr_expect_null(config->policy.recipients);
 	cr_expect_eq(config->policy.sessions_max, 10000);
 	cr_expect_eq(config->policy.sessions_per_address_max, 100);
-	cr_expect_str_eq(config->spool.maildir, "etc/mail");
+	cr_expect_null(config->policy.recipients_lmdb);
+	cr_expect_eq(config->policy.callout_positive_ms, 3600000);
+	cr_expect_eq(config->policy.callout_negative_ms, 300000);
+	cr_expect_eq(config->policy.callout_ms_max, 10000);
+	cr_expect_eq(config->policy.callout_rate_max, 100);
+	cr_expect_eq(config->policy.callout_down, CALLOUT_DOWN_ACCEPT);
+	cr_expect_not(config->log.syslog);
+	config_close(config);
+}
+
+Test(config, defaults_of_spool_and_relay)
+{
+	struct config *config = parse_good(MINIMAL);
+	const struct relay_settings *relay = &config->relay;
+
+	cr_expect_str_eq(config->spool.directory, "etc/spool");
 	cr_expect(config->spool.durable);
 	cr_expect_eq(config->spool.memory_bytes_max, 67108864);
-	cr_expect_not(config->log.syslog);
+	cr_expect_eq(config->spool.stream_bytes, 262144);
+	cr_expect_eq(config->spool.segment_bytes, 67108864);
+	cr_expect_eq(config->spool.free_bytes_min, 67108864);
+	cr_expect_eq(config->spool.commit_wait_us, 200);
+	cr_expect_eq(config->spool.messages_max, 1000000);
+	cr_expect_null(relay->routes_file);
+	cr_expect_eq(relay->resolvers_n, 0);
+	cr_expect_str_eq(relay->hostname, "mx.example.org");
+	cr_expect_null(relay->ehlo);
+	cr_expect_eq(relay->retry_ms_min, 300000);
+	cr_expect_eq(relay->retry_ms_max, 14400000);
+	cr_expect_eq(relay->expire_ms, 432000000);
+	cr_expect_eq(relay->warn_ms, 0);
+	cr_expect_eq(relay->connect_ms_max, 30000);
+	cr_expect_eq(relay->reply_ms_max, 300000);
+	cr_expect_eq(relay->final_ms_max, 600000);
+	cr_expect_eq(relay->cutthrough_ms_max, 10000);
+	cr_expect_eq(relay->connections_max, 500);
+	cr_expect_eq(relay->ktls, KTLS_MODE_AUTO);
+	cr_expect(relay->bounce_body);
 	config_close(config);
 }
 
@@ -103,7 +138,19 @@ static const char everything[] =
 	"  rate_window_seconds = 12 messages_max = 13 }\n"
 	"policy { relay_domains = { \"Example.ORG\", two.example } recipients = \"r\"\n"
 	"  sessions_max = 14 sessions_per_address_max = 15 }\n"
-	"delivery { maildir = \"/m\" durability = none memory_bytes_max = 65536 }\n"
+	"policy { callout_positive_seconds = 0 callout_negative_seconds = 21 callout_seconds = 22\n"
+	"  callout_rate_max = 23 callout_down = defer }\n"
+	"spool { directory = \"/s\" durability = none memory_bytes_max = 65536 stream_bytes = 4096\n"
+	"  segment_bytes = 65536 free_bytes_min = 0 commit_wait_us = 0 messages_max = 24 }\n"
+	"route a { domains = { Example.org, \".Two.example\" } choose = weight tls = verify\n"
+	"  next_hops = { \"smtp:MX.example.org:2525 weight=3\", \"lmtp:[::1]:24\" }\n"
+	"  tls_name = Store.example.org ca_file = \"ca.pem\" cutthrough = yes callout = on\n"
+	"  connections_max = 31 connection_messages_max = 32 idle_seconds = 0 recipients_max = 33 }\n"
+	"route b { domains = { \"*\" } next_hops = { mx } tls = require }\n"
+	"relay { routes = \"routes\" resolvers = { \"127.0.0.1@5353\", \"::1\" } ehlo = Out.example.org\n"
+	"  retry_seconds_min = 1 retry_seconds_max = 2 expire_seconds = 4 warn_seconds = 3\n"
+	"  connect_seconds = 5 reply_seconds = 6 final_seconds = 7 cutthrough_seconds = 8\n"
+	"  connections_max = 9 ktls = off bounce_body = no }\n"
 	"log { to = syslog }\n";
 
 Test(config, everything_set_top_and_lists)
@@ -165,10 +212,81 @@ Test(config, everything_set_sections)
 	cr_expect_str_eq(config->policy.recipients, "etc/r");
 	cr_expect_eq(config->policy.sessions_max, 14);
 	cr_expect_eq(config->policy.sessions_per_address_max, 15);
-	cr_expect_str_eq(config->spool.maildir, "/m");
+	cr_expect_eq(config->policy.callout_positive_ms, 0);
+	cr_expect_eq(config->policy.callout_negative_ms, 21000);
+	cr_expect_eq(config->policy.callout_ms_max, 22000);
+	cr_expect_eq(config->policy.callout_rate_max, 23);
+	cr_expect_eq(config->policy.callout_down, CALLOUT_DOWN_DEFER);
+	cr_expect_str_eq(config->spool.directory, "/s");
 	cr_expect_not(config->spool.durable);
 	cr_expect_eq(config->spool.memory_bytes_max, 65536);
+	cr_expect_eq(config->spool.stream_bytes, 4096);
+	cr_expect_eq(config->spool.segment_bytes, 65536);
+	cr_expect_eq(config->spool.free_bytes_min, 0);
+	cr_expect_eq(config->spool.commit_wait_us, 0);
+	cr_expect_eq(config->spool.messages_max, 24);
 	cr_expect(config->log.syslog);
+	config_close(config);
+}
+
+Test(config, everything_set_routes)
+{
+	struct config *config = parse_good(everything);
+	const struct route_settings *a = &config->relay.routes[0], *b = a + 1;
+
+	cr_assert_eq(config->relay.routes_n, 2);
+	cr_expect_str_eq(a->title, "a");
+	cr_assert_eq(a->domains_n, 2);
+	cr_expect_str_eq(a->domains[0], "example.org");
+	cr_expect_str_eq(a->domains[1], ".two.example");
+	cr_assert_eq(a->next_hops_n, 2);
+	cr_expect_eq(a->next_hops[0].kind, NEXT_HOP_SMTP);
+	cr_expect_str_eq(a->next_hops[0].text, "smtp:MX.example.org:2525");
+	cr_expect_str_eq(a->next_hops[0].host, "mx.example.org");
+	cr_expect_eq(a->next_hops[0].port, 2525);
+	cr_expect_eq(a->next_hops[0].weight, 3);
+	cr_expect_eq(a->next_hops[1].kind, NEXT_HOP_LMTP);
+	cr_expect_str_eq(a->next_hops[1].host, "::1");
+	cr_expect_eq(a->next_hops[1].weight, 1);
+	cr_expect_eq(a->choose, ROUTE_CHOOSE_WEIGHT);
+	cr_expect_eq(a->tls, ROUTE_TLS_VERIFY);
+	cr_expect_str_eq(a->tls_name, "store.example.org");
+	cr_expect_str_eq(a->ca_file, "etc/ca.pem");
+	cr_expect(a->cutthrough);
+	cr_expect(a->callout);
+	cr_expect_eq(a->connections_max, 31);
+	cr_expect_eq(a->messages_max, 32);
+	cr_expect_eq(a->idle_ms, 0);
+	cr_expect_eq(a->recipients_max, 33);
+	cr_expect_str_eq(b->title, "b");
+	cr_expect_str_eq(b->domains[0], "*");
+	cr_expect_eq(b->next_hops[0].kind, NEXT_HOP_MX);
+	cr_expect_eq(b->tls, ROUTE_TLS_REQUIRE);
+	config_close(config);
+}
+
+Test(config, everything_set_relay)
+{
+	struct config *config = parse_good(everything);
+	const struct relay_settings *relay = &config->relay;
+
+	cr_expect_str_eq(relay->routes_file, "etc/routes");
+	cr_assert_eq(relay->resolvers_n, 2);
+	cr_expect_str_eq(relay->resolvers[0], "127.0.0.1@5353");
+	cr_expect_str_eq(relay->resolvers[1], "::1");
+	cr_expect_str_eq(relay->ehlo, "out.example.org");
+	cr_expect_eq(relay->maildirs_n, 0);
+	cr_expect_eq(relay->retry_ms_min, 1000);
+	cr_expect_eq(relay->retry_ms_max, 2000);
+	cr_expect_eq(relay->expire_ms, 4000);
+	cr_expect_eq(relay->warn_ms, 3000);
+	cr_expect_eq(relay->connect_ms_max, 5000);
+	cr_expect_eq(relay->reply_ms_max, 6000);
+	cr_expect_eq(relay->final_ms_max, 7000);
+	cr_expect_eq(relay->cutthrough_ms_max, 8000);
+	cr_expect_eq(relay->connections_max, 9);
+	cr_expect_eq(relay->ktls, KTLS_MODE_OFF);
+	cr_expect_not(relay->bounce_body);
 	config_close(config);
 }
 
@@ -188,7 +306,7 @@ Test(config, sections_and_lists_grow)
 
 Test(config, no_certificate_is_needed_without_tls)
 {
-	struct config *config = parse_good(HOST PLAIN POLICY);
+	struct config *config = parse_good(HOST PLAIN POLICY ROUTE);
 
 	cr_expect_eq(config->tls.certificates_n, 0);
 	config_close(config);
@@ -244,8 +362,8 @@ static const struct refuse_case refuse_cases[] = {
 		P "4: policy.relay_domains: \"b?.example\" is not a mail domain such as "
 		  "example.org"},
 	{"tls { ktls = \"maybe\" }", P "1: tls.ktls: \"maybe\" is not one of auto, always, off"},
-	{"delivery { maildir = \"a\\nb\" }",
-		P "1: delivery.maildir: \"a?b\" is not a path of at most 4095 octets of text"},
+	{"spool { directory = \"a\\nb\" }",
+		P "1: spool.directory: \"a?b\" is not a path of at most 4095 octets of text"},
 	/* what is missing, at a section's closing brace or the last line */
 	{"", P "1: hostname is missing: write hostname = \"mx.example.org\""},
 	{LISTEN CERT POLICY, P "3: hostname is missing: write hostname = \"mx.example.org\""},
@@ -267,7 +385,7 @@ static const struct refuse_case refuse_cases[] = {
 	{HOST POLICY LISTEN "certificate a { chain = c key = k names = { a.example } }",
 		P "4: " NO_CERTIFICATE},
 	/* what does not go together */
-	{MINIMAL "group = mail", P "5: group is set without user: write user = \"postern\""},
+	{MINIMAL "group = mail", P "6: group is set without user: write user = \"postern\""},
 	{HOST POLICY CERT LISTEN "listener b {\n address = \"127.0.0.1\" port = 25 tls = none\n}\n",
 		P "7: listener \"b\": same address and port as listener \"smtp\""},
 	{HOST POLICY CERT "listener a { address = \"::1\" port = 25 }\n"
@@ -328,17 +446,17 @@ static void expect_bound(
 
 Test(config, counts_are_bounded)
 {
-	expect_bound(HOST POLICY CERT, "listener l%1$d { address = \"::1\" port = %1$d }\n",
-		SETTINGS_LISTENERS_MAX, "", P "36: more than 32 listeners");
-	expect_bound(HOST POLICY LISTEN, "certificate c%d { chain = c key = k }\n",
-		SETTINGS_CERTIFICATES_MAX, "", P "260: more than 256 certificates");
-	expect_bound(HOST POLICY LISTEN CERT "certificate n { chain = c key = k names = {\n",
+	expect_bound(HOST POLICY CERT ROUTE, "listener l%1$d { address = \"::1\" port = %1$d }\n",
+		SETTINGS_LISTENERS_MAX, "", P "37: more than 32 listeners");
+	expect_bound(HOST POLICY LISTEN ROUTE, "certificate c%d { chain = c key = k }\n",
+		SETTINGS_CERTIFICATES_MAX, "", P "261: more than 256 certificates");
+	expect_bound(HOST POLICY LISTEN CERT ROUTE "certificate n { chain = c key = k names = {\n",
 		"n%d.example,\n", SETTINGS_NAMES_MAX - 1, "last.example } }",
-		P "70: names has more than 64 values");
+		P "71: names has more than 64 values");
 #ifndef SANITISED /* libconfuse grows a list by one value: quadratic where realloc copies */
-	expect_bound(HOST LISTEN CERT "policy { relay_domains = {\n", "d%d.example,\n",
+	expect_bound(HOST LISTEN CERT ROUTE "policy { relay_domains = {\n", "d%d.example,\n",
 		SETTINGS_DOMAINS_MAX - 1, "last.example } }",
-		P "100005: relay_domains has more than 100000 values");
+		P "100006: relay_domains has more than 100000 values");
 #endif
 }
 
@@ -347,8 +465,9 @@ Test(config, folder_of_the_file)
 	static const struct {
 		const char *path;
 		const char *maildir;
-	} cases[] = {{"p.conf", "mail"}, {"./p.conf", "./mail"}, {"/etc/p/p.conf", "/etc/p/mail"},
-		{"/p.conf", "/mail"}};
+		const char *spool;
+	} cases[] = {{"p.conf", "mail", "spool"}, {"./p.conf", "./mail", "./spool"},
+		{"/etc/p/p.conf", "/etc/p/mail", "/etc/p/spool"}, {"/p.conf", "/mail", "/spool"}};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		struct config *config = NULL;
@@ -356,7 +475,9 @@ Test(config, folder_of_the_file)
 		char text[] = MINIMAL;
 
 		cr_assert_eq(config_parse(&config, cases[i].path, text, strlen(text), &err), 0);
-		cr_expect_str_eq(config->spool.maildir, cases[i].maildir);
+		cr_expect_str_eq(config->relay.maildirs[0], cases[i].maildir);
+		cr_expect_str_eq(config->relay.routes[0].next_hops[0].path, cases[i].maildir);
+		cr_expect_str_eq(config->spool.directory, cases[i].spool);
 		config_close(config);
 	}
 }
@@ -381,7 +502,7 @@ Test(config, open_reads_a_file)
 	snprintf(maildir, sizeof(maildir), "%s/mail", folder);
 	write_file(path, MINIMAL);
 	cr_assert_eq(config_open(&config, path, &err), 0, "%s", err.text);
-	cr_expect_str_eq(config->spool.maildir, maildir);
+	cr_expect_str_eq(config->relay.maildirs[0], maildir);
 	config_close(config);
 
 	write_file(path, HOST "\nworkers = -1\n");

@@ -14,7 +14,9 @@ static const char text[] = "hostname = a.example\n"
 			   "}\n"
 			   "policy { relay_domains = { b.example }\n"
 			   "\trecipients = \"list\" }\n"
-			   "delivery { maildir = \"list of mail\" }\n";
+			   "spool { directory = \"list of mail\" }\n"
+			   "route r { domains = { \"*\" }\n"
+			   " next_hops = { \"maildir:m\" } }\n";
 
 struct place_case {
 	const char *before;
@@ -27,9 +29,8 @@ Test(place, errors_of_other_rooms)
 		{"etc/cert.pem: no certificate", "etc/p.conf:4: etc/cert.pem: no certificate"},
 		{"cannot open /k/key.pem", "etc/p.conf:5: cannot open /k/key.pem"},
 		{"etc/list:7: bad line", "etc/p.conf:8: etc/list:7: bad line"},
-		{"delivery: cannot make etc/list of mail: no",
-			"etc/p.conf:9: delivery: cannot make "
-			"etc/list of mail: no"},
+		{"spool: cannot make etc/list of mail: no", "etc/p.conf:9: spool: cannot make "
+							    "etc/list of mail: no"},
 		{"(\"etc/cert.pem\") etc/list", "etc/p.conf:4: (\"etc/cert.pem\") etc/list"},
 		{"cert.pem: no", "cert.pem: no"},
 		{"etc/cert.pem2: no", "etc/cert.pem2: no"},

@@ -36,6 +36,9 @@ Test(value, numbers)
 		{"listener.tls", "implicit", LISTENER_TLS_IMPLICIT},
 		{"tls.ktls", "off", KTLS_MODE_OFF},
 		{"tls.version_min", "TLSv1.3", 0x0304},
+		{"route.cutthrough", "yes", 1},
+		{"route.callout", "false", 0},
+		{"policy.callout_down", "defer", CALLOUT_DOWN_DEFER},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -74,6 +77,15 @@ Test(value, texts)
 		{"policy.recipients", "", NULL},
 		{"policy.relay_domains", "Ex\xc3\xa4mple.ORG", "ex\xc3\xa4mple.org"},
 		{"control_socket", "postern.sock", "etc/postern.sock"},
+		{"route.domains", "*", "*"},
+		{"route.domains", "Example.org", "example.org"},
+		{"route.domains", ".Sub.\xc3\xa4.example", ".sub.\xc3\xa4.example"},
+		{"relay.resolvers", "127.0.0.1", "127.0.0.1"},
+		{"relay.resolvers", "::1@65535", "::1@65535"},
+		{"relay.routes", "", NULL},
+		{"route.next_hops", "mx", ""},
+		{"route.next_hops", "maildir:mail weight=2", "etc/mail"},
+		{"route.next_hops", "lmtp:unix:/run/lmtp", "/run/lmtp"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -158,6 +170,28 @@ Test(value, wrong)
 		{"policy.relay_domains", "a@example.org",
 			"policy.relay_domains: \"a@example.org\" is not a mail domain such as "
 			"example.org"},
+		{"route.domains", "*.example.org",
+			"route.domains: \"*.example.org\" is not a mail domain such as "
+			"example.org, .example.org for all below it, or *"},
+		{"route.domains", ".",
+			"route.domains: \".\" is not a mail domain such as example.org, "
+			".example.org for all below it, or *"},
+		{"relay.resolvers", "localhost",
+			"relay.resolvers: \"localhost\" is not a numeric address such as 192.0.2.1 "
+			"or 192.0.2.1@53"},
+		{"relay.resolvers", "127.0.0.1@0",
+			"relay.resolvers: \"127.0.0.1@0\" is not a numeric address such as "
+			"192.0.2.1 or 192.0.2.1@53"},
+		{"relay.resolvers", "127.0.0.1@",
+			"relay.resolvers: \"127.0.0.1@\" is not a numeric address such as "
+			"192.0.2.1 or 192.0.2.1@53"},
+		{"route.next_hops", "lmtp:unix:" X100 "/",
+			"route.next_hops: \"lmtp:unix:" X10 X10 X10 X10 X10
+			"...\": the socket's path is not text of at most 107 octets, its folder "
+			"included"},
+		{"route.next_hops", "maildir:a\x01",
+			"route.next_hops: \"maildir:a?\": the path is not text of at most 4095 "
+			"octets"},
 		{"control_socket", X100 "/12",
 			"control_socket: \"" X10 X10 X10 X10 X10 X10
 			"...\" is not a path of at most "
@@ -190,7 +224,7 @@ Test(value, socket_path_limit)
 
 Test(value, path_limit)
 {
-	const struct config_key *key = key_of("delivery.maildir");
+	const struct config_key *key = key_of("spool.directory");
 	char text[CONFIG_PATH_MAX + 2];
 	struct value value;
 	struct err err;

@@ -84,6 +84,7 @@ Test(control, octet_by_octet)
 	cr_expect_eq(server.status_calls, 0);
 	client_say(fd, "\n");
 	server_turn(&server);
+	control_queue_done(server.control, server.tokens[0], NULL);
 	root = client_answer(fd);
 	cr_expect(json_is_true(json_object_get(root, "ok")));
 	json_decref(root);
@@ -96,7 +97,7 @@ Test(control, refused_requests)
 		const char *error;
 	} rows[] = {
 		{"\n", "empty"},
-		{"help\n", "unknown command; there are: status, metrics, reload, stop"},
+		{"help\n", "unknown command; there are: status, metrics, reload, stop, queue"},
 		{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "unknown command"},
 		{"{\"command\":\n", "not JSON"},
 		{"\x16\x03\x01\x02\n", "unknown command"},
@@ -143,7 +144,7 @@ Test(control, longest_line_and_longer)
 	fd = client_open(&server);
 	client_send(fd, line, CONTROL_REQUEST_MAX + 1);
 	server_turn(&server);
-	client_expect(fd, false, "over the limit of 1024 octets");
+	client_expect(fd, false, "over the limit of 4096 octets");
 
 	fd = client_open(&server);
 	client_send(fd, line, sizeof(line));
@@ -298,6 +299,7 @@ Test(control, answer_over_the_limit)
 	server_turn(&server);
 	client_expect(fd, false, "over 1 MiB");
 	fd = client_open(&server);
+	server.queue_refuses = true;
 	client_say(fd, "metrics\n"); /* fits: the limit is on what is sent */
 	server_turn(&server);
 	root = client_answer(fd);
@@ -536,4 +538,177 @@ Test(control, stale_events)
 		fds[i].revents = POLLIN | POLLOUT | POLLHUP | POLLERR;
 	control_run(server.control, fds, n);
 	cr_expect_eq(polled(), 1);
+}
+
+/* ---- the queue ---- */
+
+static json_t *queue_answer(const char *word)
+{
+	return json_pack("{s:b, s:{s:s}}", "ok", 1, "queue", "word", word);
+}
+
+static void expect_word(int fd, const char *word)
+{
+	json_t *root = client_answer(fd);
+
+	cr_expect(json_is_true(json_object_get(root, "ok")));
+	cr_expect_str_eq(
+		json_string_value(json_object_get(json_object_get(root, "queue"), "word")), word);
+	json_decref(root);
+}
+
+Test(control, queue_is_answered_when_the_owner_does)
+{
+	int fd = client_open(&server);
+	bool eof;
+
+	client_say(fd, "{\"command\":\"queue\",\"action\":\"hold\",\"sender\":\"<>\"}\n");
+	server_turn(&server);
+	cr_assert_eq(server.queue_calls, 1);
+	cr_expect_eq(server.queue.action, CONTROL_QUEUE_HOLD);
+	cr_expect_str_eq(server.queue.sender, "<>");
+	cr_expect_str_eq(client_read(fd, &eof), "");
+	cr_expect_not(eof);
+	cr_expect_eq(control_timeout_ms(server.control), CONTROL_QUEUE_MS_MAX);
+	control_queue_done(server.control, server.tokens[0], queue_answer("held"));
+	expect_word(fd, "held");
+	cr_expect_eq(polled(), 1);
+}
+
+Test(control, queue_answered_from_within)
+{
+	int fd = client_open(&server);
+
+	server.queue_at_once = queue_answer("at once");
+	client_say(fd, "queue\n");
+	server_turn(&server);
+	expect_word(fd, "at once");
+	cr_expect_eq(server.queue.action, CONTROL_QUEUE_LIST);
+	json_decref(server.queue_at_once);
+}
+
+/* Answers come in any order and find their own clients. */
+Test(control, queue_questions_side_by_side)
+{
+	int a = client_open(&server), b = client_open(&server), c = client_open(&server);
+
+	client_say(a, "queue\n");
+	server_turn(&server);
+	client_say(b, "queue\n");
+	server_turn(&server);
+	client_say(c, "stop\n");
+	server_turn(&server);
+	client_expect(c, true, "draining");
+	cr_assert_eq(server.queue_calls, 2);
+	cr_assert_neq(server.tokens[0], server.tokens[1]);
+	control_queue_done(server.control, server.tokens[1], queue_answer("second"));
+	control_queue_done(server.control, server.tokens[0], queue_answer("first"));
+	expect_word(a, "first");
+	expect_word(b, "second");
+}
+
+Test(control, queue_that_refuses_or_is_not_there)
+{
+	struct control_hooks none = {0};
+	struct err err;
+	int fd = client_open(&server);
+
+	server.queue_refuses = true;
+	client_say(fd, "queue\n");
+	server_turn(&server);
+	client_expect(fd, false, "cannot be asked now");
+	control_close(server.control);
+	cr_assert_eq(control_open(&server.control, server.listen_fd, &none, &err), 0);
+	fd = client_open(&server);
+	client_say(fd, "queue\n");
+	server_turn(&server);
+	client_expect(fd, false, "cannot be asked now");
+}
+
+Test(control, queue_answer_without_memory)
+{
+	int fd = client_open(&server);
+
+	client_say(fd, "queue\n");
+	server_turn(&server);
+	control_queue_done(server.control, server.tokens[0], NULL);
+	client_expect(fd, false, "memory is short");
+}
+
+Test(control, queue_that_hangs)
+{
+	int fd = client_open(&server), next;
+
+	client_say(fd, "queue\n");
+	server_turn(&server);
+	server.now_ms += CONTROL_QUEUE_MS_MAX;
+	server_turn(&server);
+	client_expect(fd, false, "has not answered within the time limit");
+	/* The place is taken by another; what comes late is not for it. */
+	next = client_open(&server);
+	client_say(next, "queue\n");
+	server_turn(&server);
+	control_queue_done(server.control, server.tokens[0], queue_answer("late"));
+	control_queue_done(server.control, server.tokens[1], queue_answer("fresh"));
+	expect_word(next, "fresh");
+}
+
+Test(control, queue_whose_client_went)
+{
+	int fd = client_open(&server);
+
+	client_say(fd, "queue\n");
+	server_turn(&server);
+	close(fd);
+	server_turn(&server);
+	cr_expect_eq(polled(), 1);
+	control_queue_done(server.control, server.tokens[0], queue_answer("for nobody"));
+	control_queue_done(server.control, 4711, queue_answer("never asked"));
+	cr_expect_eq(polled(), 1);
+}
+
+Test(control, metrics_with_the_queue)
+{
+	int fd = client_open(&server);
+	json_t *root;
+	const char *text;
+
+	client_say(fd, "metrics\n");
+	server_turn(&server);
+	cr_assert_eq(server.queue_calls, 1);
+	cr_expect_eq(server.queue.action, CONTROL_QUEUE_TALLY);
+	cr_expect_eq(server.queue.limit, CONTROL_TALLIES_MAX);
+	control_queue_done(server.control, server.tokens[0],
+		json_pack("{s:b, s:{s:[{s:s,s:i}]}}", "ok", 1, "queue", "destinations",
+			"destination", "lmtp:x", "ready", 42));
+	root = client_answer(fd);
+	text = json_string_value(json_object_get(root, "text"));
+	cr_assert_not_null(text);
+	cr_expect_not_null(strstr(text, "destination=\"lmtp:x\",state=\"ready\"} 42\n"));
+	json_decref(root);
+}
+
+/* A queue that hangs or fails costs metrics its numbers, not the rest. */
+Test(control, metrics_without_the_queue)
+{
+	for (int i = 0; i < 3; i++) {
+		int fd = client_open(&server);
+		const char *text;
+		json_t *root;
+
+		server.queue_refuses = i == 0;
+		client_say(fd, "metrics\n");
+		server_turn(&server);
+		if (i == 1)
+			control_queue_done(server.control, server.tokens[server.queue_calls - 1],
+				json_pack("{s:b, s:s}", "ok", 0, "error", "no"));
+		server.now_ms += CONTROL_METRICS_MS_MAX;
+		server_turn(&server);
+		root = client_answer(fd);
+		text = json_string_value(json_object_get(root, "text"));
+		cr_assert_not_null(text);
+		cr_expect_not_null(strstr(text, "\npostern_workers "));
+		cr_expect_null(strstr(text, "postern_queue_oldest"));
+		json_decref(root);
+	}
 }

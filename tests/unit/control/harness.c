@@ -43,10 +43,21 @@ static void hook_stop(void *ctx)
 	server->status.draining = true;
 }
 
+static bool hook_queue(void *ctx, const struct control_queue_request *request, uint64_t token)
+{
+	struct server *server = ctx;
+
+	server->queue = *request;
+	server->tokens[server->queue_calls++ % COUNT_OF(server->tokens)] = token;
+	if (server->queue_at_once != NULL)
+		control_queue_done(server->control, token, json_incref(server->queue_at_once));
+	return !server->queue_refuses;
+}
+
 void server_open(struct server *server)
 {
 	struct err err = {""};
-	struct control_hooks hooks = {server, hook_status, hook_reload, hook_stop};
+	struct control_hooks hooks = {server, hook_status, hook_reload, hook_stop, hook_queue};
 
 	*server = (struct server){.now_ms = 1000000, .now_us = 1700000000000000};
 	clock_set_for_test(&server->now_ms, &server->now_us);

@@ -15,8 +15,12 @@ struct server {
 	struct control_status status; /* what the hook gives */
 	uint64_t now_ms;
 	uint64_t now_us;
-	unsigned status_calls, reload_calls, stop_calls;
-	bool reload_at_once; /* the hook itself reports the end */
+	unsigned status_calls, reload_calls, stop_calls, queue_calls;
+	bool reload_at_once;                /* the hook itself reports the end */
+	bool queue_refuses;                 /* the hook answers false */
+	json_t *queue_at_once;              /* the hook itself gives this (a reference) */
+	struct control_queue_request queue; /* the last one asked */
+	uint64_t tokens[2 * CONTROL_CLIENTS_MAX];
 };
 
 /* In a fresh folder, with the clock stopped; asserts that all goes well. */

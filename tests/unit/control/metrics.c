@@ -10,11 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/counter.h"
+#include "base/histogram.h"
 #include "control/control-private.h"
 
 #define METRICS_MAX 200
-#define SAMPLES_MAX 400
+#define SAMPLES_MAX 1200
 #define NAME_MAX_   128
 
 struct reader {
@@ -72,8 +74,25 @@ static void head_read(struct reader *reader, const char *line)
 	cr_assert_str_eq(reader->metrics[reader->metrics_n - 1], name, "TYPE not after HELP");
 	cr_assert_not(reader->typed, "second TYPE: %s", line);
 	reader->typed = true;
-	cr_assert(strcmp(rest, "counter") == 0 || strcmp(rest, "gauge") == 0, "%s", line);
+	cr_assert(strcmp(rest, "counter") == 0 || strcmp(rest, "gauge") == 0 ||
+			  strcmp(rest, "histogram") == 0,
+		"%s", line);
 	strcpy(reader->types[reader->metrics_n - 1], rest);
+}
+
+/* A histogram's samples have names of their own. */
+static bool name_fits(const struct reader *reader, const char *name)
+{
+	static const char *const ends[] = {"_bucket", "_sum", "_count"};
+	const char *metric = reader->metrics[reader->metrics_n - 1];
+	size_t n = strlen(metric);
+
+	if (strcmp(reader->types[reader->metrics_n - 1], "histogram") != 0)
+		return strcmp(metric, name) == 0;
+	for (size_t i = 0; i < COUNT_OF(ends); i++)
+		if (strncmp(name, metric, n) == 0 && strcmp(name + n, ends[i]) == 0)
+			return true;
+	return false;
 }
 
 static void sample_read(struct reader *reader, const char *line)
@@ -88,20 +107,21 @@ static void sample_read(struct reader *reader, const char *line)
 	copy(name, sizeof(name), line, &m[2]);
 	copy(value, sizeof(value), line, &m[7]);
 	cr_assert(reader->typed, "sample before TYPE: %s", line);
-	cr_assert_str_eq(reader->metrics[reader->metrics_n - 1], name, "out of place: %s", line);
+	cr_assert(name_fits(reader, name), "out of place: %s", line);
 	for (size_t k = 0; k < i; k++)
 		cr_assert_str_neq(reader->samples[k], reader->samples[i], "twice: %s", line);
 	reader->values[i] = atof(value);
 	reader->samples_n++;
 }
 
-static void reader_run(struct reader *reader, const struct control_status *status)
+static void reader_read(
+	struct reader *reader, const struct control_status *status, const json_t *queue)
 {
 	char *text, *save = NULL;
 	size_t n;
 
 	reader_open(reader);
-	cr_assert_eq(control_metrics_text(status, &text, &n), 0);
+	cr_assert_eq(control_metrics_text(status, queue, &text, &n), 0);
 	cr_assert_eq(strlen(text), n);
 	cr_assert_eq(text[n - 1], '\n', "the last line needs its end");
 	cr_assert_null(strstr(text, "\n\n"), "empty line");
@@ -113,6 +133,11 @@ static void reader_run(struct reader *reader, const struct control_status *statu
 			sample_read(reader, line);
 	}
 	free(text);
+}
+
+static void reader_run(struct reader *reader, const struct control_status *status)
+{
+	reader_read(reader, status, NULL);
 }
 
 static void reader_close(struct reader *reader)
@@ -212,7 +237,7 @@ Test(control_metrics, answer_has_text_and_values)
 
 	count_add(COUNTER_WRONG_PROTOCOL_HTTP, 5);
 	reader_run(&reader, &status);
-	root = control_answer_metrics(&status);
+	root = control_answer_metrics(&status, NULL);
 	values = json_object_get(root, "values");
 	cr_assert_eq(json_object_size(values), reader.samples_n);
 	for (size_t i = 0; i < reader.samples_n; i++)
@@ -225,4 +250,99 @@ Test(control_metrics, answer_has_text_and_values)
 		"\npostern_wrong_protocol_total{kind=\"http\"} 5\n"));
 	json_decref(root);
 	reader_close(&reader);
+}
+
+Test(control_metrics, histogram)
+{
+	static const struct {
+		const char *sample;
+		double value;
+	} rows[] = {
+		{"postern_spool_batch_messages_bucket{le=\"1\"}", 2},
+		{"postern_spool_batch_messages_bucket{le=\"2\"}", 2},
+		{"postern_spool_batch_messages_bucket{le=\"4\"}", 3},
+		{"postern_spool_batch_messages_bucket{le=\"+Inf\"}", 3},
+		{"postern_spool_batch_messages_sum", 5},
+		{"postern_spool_batch_messages_count", 3},
+		{"postern_spool_commit_seconds_bucket{le=\"0.000512\"}", 0},
+		{"postern_spool_commit_seconds_bucket{le=\"0.001024\"}", 1},
+		{"postern_spool_commit_seconds_bucket{le=\"1.048576\"}", 1},
+		{"postern_spool_commit_seconds_bucket{le=\"+Inf\"}", 2},
+		{"postern_spool_commit_seconds_sum", 10000.000001},
+		{"postern_spool_commit_seconds_count", 2},
+		{"postern_relay_delivery_seconds_bucket{le=\"+Inf\"}", 0},
+		{"postern_relay_delivery_seconds_sum", 0},
+		{"postern_relay_delivery_seconds_count", 0},
+	};
+	struct control_status status = {0};
+	size_t delivery_n = 0;
+
+	histogram_add(HISTOGRAM_SPOOL_BATCH, 1);
+	histogram_add(HISTOGRAM_SPOOL_BATCH, 1);
+	histogram_add(HISTOGRAM_SPOOL_BATCH, 3);
+	histogram_add(HISTOGRAM_SPOOL_COMMIT_US, 1000);
+	histogram_add(HISTOGRAM_SPOOL_COMMIT_US, 9999999001); /* over all buckets */
+	reader_run(&reader, &status);
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		cr_expect_float_eq(value_of(&reader, rows[i].sample), rows[i].value, 1e-7, "%s",
+			rows[i].sample);
+	for (size_t i = 0; i < reader.samples_n; i++) {
+		cr_expect_neq(
+			strcmp(reader.samples[i], "postern_spool_batch_messages_bucket{le=\"8\"}"),
+			0, "a bucket after the last one in use");
+		delivery_n += strncmp(reader.samples[i], "postern_relay_delivery_seconds", 30) == 0;
+	}
+	cr_expect_eq(delivery_n, 3, "an empty histogram has no bucket but +Inf");
+	reader_close(&reader);
+}
+
+static const uint64_t queue_now_us = 1700000000000000;
+
+Test(control_metrics, queue)
+{
+	static const struct {
+		const char *sample;
+		double value;
+	} rows[] = {
+		{"postern_queue_oldest_seconds", 77},
+		{"postern_queue_destination_messages{destination=\"lmtp:a\\\"b\",state=\"ready\"}",
+			2},
+		{"postern_queue_destination_messages{destination=\"lmtp:a\\\"b\",state=\"held\"}",
+			0},
+		{"postern_queue_destination_messages{destination=\"(other)\",state=\"deferred\"}",
+			3},
+	};
+	struct control_status status = {0};
+	json_t *queue = json_pack("{s:i, s:{s:i,s:i,s:i,s:i}, s:I, s:[{s:s,s:i}], s:{s:i}}",
+		"matched", 6, "states", "active", 1, "ready", 2, "deferred", 3, "held", 0,
+		"oldest_seconds", (json_int_t)1699999923, "destinations", "destination",
+		"lmtp:a\"b", "ready", 2, "other", "deferred", 3);
+
+	cr_assert_not_null(queue);
+	clock_set_for_test(NULL, &queue_now_us);
+	reader_read(&reader, &status, queue);
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		cr_expect_eq(
+			value_of(&reader, rows[i].sample), rows[i].value, "%s", rows[i].sample);
+	clock_set_for_test(NULL, NULL);
+	json_decref(queue);
+	reader_close(&reader);
+}
+
+Test(control_metrics, queue_that_is_empty_or_says_nothing)
+{
+	struct control_status status = {0};
+	json_t *empty = json_pack("{s:i, s:{s:i}, s:n, s:[], s:n}", "matched", 0, "states",
+		"active", 0, "oldest_seconds", "destinations", "other");
+	json_t *strange = json_pack("{s:i}", "matched", 0);
+
+	reader_read(&reader, &status, empty);
+	cr_expect_eq(value_of(&reader, "postern_queue_oldest_seconds"), 0);
+	reader_close(&reader);
+	reader_read(&reader, &status, strange);
+	for (size_t i = 0; i < reader.samples_n; i++)
+		cr_expect_null(strstr(reader.samples[i], "queue_oldest"), "%s", reader.samples[i]);
+	reader_close(&reader);
+	json_decref(empty);
+	json_decref(strange);
 }

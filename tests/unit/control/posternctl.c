@@ -26,11 +26,13 @@
 #include "control/control.h"
 
 #define OUTPUT_MAX 65536
-#define ARGS_MAX   10
+#define ARGS_MAX   14
 
 static char folder[32];
 static char program[PATH_MAX + 32];
 static char out[OUTPUT_MAX], complaint[OUTPUT_MAX];
+
+static int stdin_fd = -1; /* the program's; -1: nothing comes */
 
 static struct control *control;
 
@@ -73,9 +75,82 @@ static void hook_stop(void *ctx)
 	(void)ctx;
 }
 
+/* ---- the queue: five messages, pages of two ---- */
+
+#define QUEUED 5
+
+static json_t *queued_message(int id, bool whole)
+{
+	json_t *json = json_pack("{s:o, s:s, s:I, s:I, s:i, s:i, s:s, s:i, s:[{s:s,s:s,s:s}], s:s}",
+		"id", json_sprintf("A%d", id), "state", id == 3 ? "held" : "deferred",
+		"arrived_seconds", (json_int_t)1700000000, "due_seconds", (json_int_t)4000000000,
+		"size", 14541, "attempts", 3, "sender", id == 1 ? "" : "evil\x1b[2J@example.com",
+		"recipients_total", 3, "recipients", "address", "user@example.org", "destination",
+		"lmtp:[::1]:24", "fate", "pending", "last",
+		"451 4.3.0 a reply that is rather long, so that it has to be cut somewhere, here");
+
+	if (whole)
+		json_object_update_missing_new(
+			json, json_pack("{s:s, s:s, s:[{s:I,s:i,s:s,s:s}]}", "envid", "QQ314",
+				      "header", "Subject: a\tb \x1b[31m\r\nX: \xc3\xa9\n", "tries",
+				      "seconds", (json_int_t)1700000000, "recipients", 2,
+				      "next_hop", "lmtp:[::1]:24 [::1]", "text", "451 \x07 later"));
+	return json;
+}
+
+static json_t *queue_list(const struct control_queue_request *request)
+{
+	int after = request->after[0] ? request->after[1] - '0' : 0;
+	int n = request->limit < 2 ? (int)request->limit : 2;
+	json_t *messages = json_array();
+
+	for (int id = after + 1; id <= QUEUED && n > 0; id++, n--) {
+		if (request->sender[0] != '\0' && (id != 1 || strcmp(request->sender, "<>") != 0))
+			continue;
+		json_array_append_new(messages, queued_message(id, false));
+		after = id;
+	}
+	return json_pack("{s:o, s:o}", "messages", messages, "next",
+		json_array_size(messages) > 0 && after < QUEUED && request->sender[0] == '\0'
+			? json_sprintf("A%d", after)
+			: json_null());
+}
+
+static json_t *queue_count(const struct control_queue_request *request)
+{
+	json_int_t n = request->sender[0] == '\0' ? QUEUED : 0;
+
+	return json_pack("{s:I, s:{s:i,s:I}, s:I, s:[{s:s,s:i,s:I,s:i,s:b,s:I,s:s}], s:{s:i}, s:i}",
+		"matched", n, "states", "held", 1, "deferred", n, "oldest_seconds",
+		(json_int_t)1700000000, "destinations", "destination", "mx:b\xc3\xbc.example",
+		"held", 1, "deferred", n, "recipients", 9, "down", 1, "due_seconds",
+		(json_int_t)1700000600, "last", "connection refused", "other", "ready", 77,
+		"other_destinations", 12);
+}
+
+static bool hook_queue(void *ctx, const struct control_queue_request *request, uint64_t token)
+{
+	int id = request->id[0] == 'A' ? request->id[1] - '0' : 0;
+	json_t *queue;
+
+	(void)ctx;
+	if (request->action == CONTROL_QUEUE_LIST)
+		queue = queue_list(request);
+	else if (request->action == CONTROL_QUEUE_TALLY)
+		queue = queue_count(request);
+	else if (request->action == CONTROL_QUEUE_SHOW)
+		queue = id >= 1 && id <= QUEUED ? queued_message(id, true) : json_null();
+	else if (request->id[0] != '\0')
+		queue = json_pack("{s:i}", "matched", id >= 1 && id <= QUEUED);
+	else
+		queue = json_pack("{s:i}", "matched", request->sender[0] != '\0' ? 0 : QUEUED);
+	control_queue_done(control, token, json_pack("{s:b, s:o}", "ok", 1, "queue", queue));
+	return true;
+}
+
 static _Noreturn void serve(int listen_fd, void (*reload)(void *ctx))
 {
-	struct control_hooks hooks = {NULL, hook_status, reload, hook_stop};
+	struct control_hooks hooks = {NULL, hook_status, reload, hook_stop, hook_queue};
 	struct pollfd fds[CONTROL_POLLFDS_MAX];
 	struct err err;
 
@@ -224,6 +299,7 @@ static int run(const char *arguments, const char *stdout_name)
 	if (pid == 0) {
 		dup2(open(stdout_name, O_CREAT | O_TRUNC | O_WRONLY, 0600), STDOUT_FILENO);
 		dup2(open("err", O_CREAT | O_TRUNC | O_WRONLY, 0600), STDERR_FILENO);
+		dup2(stdin_fd >= 0 ? stdin_fd : open("/dev/null", O_RDONLY), STDIN_FILENO);
 		execv(program, argv);
 		_exit(127);
 	}
@@ -285,6 +361,72 @@ static const struct {
 	{GATEWAY_GOOD, "-s sock -t -1 status", 2, NULL, "-t needs whole seconds"},
 	{GATEWAY_GOOD, "-s sock -t 99999999999999999999 status", 2, NULL, "-t needs whole seconds"},
 	{GATEWAY_NONE, "-c p.conf status", 3, NULL, "p.conf"},
+	{GATEWAY_NONE, "-s sock --all status", 2, NULL, "options of queue do not go with status"},
+	{GATEWAY_NONE, "-s sock queue", 3, NULL, "there is no such socket"},
+	{GATEWAY_CLOSES, "-s sock queue count", 3, NULL, "closed without an answer"},
+	{GATEWAY_BARE, "-s sock queue", 1, NULL, "the answer lacks a part"},
+	{GATEWAY_GOOD, "-s sock queue", 0, "  A5  deferred  ", NULL},
+	{GATEWAY_GOOD, "-s sock queue list", 0, " 14.2k      3  in ", NULL},
+	{GATEWAY_GOOD, "-s sock queue list", 0, "  <>                    user@example.org +2  451",
+		NULL},
+	{GATEWAY_GOOD, "-s sock queue list", 0, "  evil?[2J@example.com  ", NULL},
+	{GATEWAY_GOOD, "-s sock queue list", 0, "that it has to be cut som...\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue list", 0, "\n  5 messages\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue list --limit 3", 0, "  3 messages; there are more", NULL},
+	{GATEWAY_GOOD, "-s sock queue --sender <>", 0, "\n  1 message\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue --sender x@y", 4, "nothing in the queue matches\n", NULL},
+	{GATEWAY_GOOD, "-s sock -j queue --sender x@y", 4, "\"messages\": []", NULL},
+	{GATEWAY_GOOD, "-s sock -j queue --limit 3", 0, "\"next\": \"A3\"", NULL},
+	{GATEWAY_GOOD, "-s sock queue count", 0,
+		"5 messages: 0 active, 0 ready, 5 deferred, 1 held; oldest ", NULL},
+	{GATEWAY_GOOD, "-s sock queue count", 0, "\n  mx:b\xc3\xbc.example       0      0", NULL},
+	{GATEWAY_GOOD, "-s sock queue count", 0, "\n  (12 others)         0     77", NULL},
+	{GATEWAY_GOOD, "-s sock queue count", 0, "  now         connection refused\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue count --sender x@y", 4, "0 messages", NULL},
+	{GATEWAY_GOOD, "-s sock -j queue count", 0, "\"matched\": 5", NULL},
+	{GATEWAY_GOOD, "-s sock queue show A1", 0, "queue id     A1\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue show A1", 0, "sender       <>\nenvelope id  QQ314\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue show A1", 0, "\n  Subject: a b ?[31m\n  X: \xc3\xa9\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue show A1", 0, "  and 2 more\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue show A1", 0, "lmtp:[::1]:24 [::1]  451 ? later\n", NULL},
+	{GATEWAY_GOOD, "-s sock -j queue show A3", 0, "\"header\": \"Subject: ", NULL},
+	{GATEWAY_GOOD, "-s sock queue show A9", 4, NULL, "A9: not in the queue\n"},
+	{GATEWAY_GOOD, "-s sock -j queue show A9", 4, "\"ok\": false", "A9: not in the queue\n"},
+	{GATEWAY_GOOD, "-s sock queue show", 2, NULL, "one queue id is needed by show"},
+	{GATEWAY_GOOD, "-s sock queue show A1 A2", 2, NULL, "one queue id is needed by show"},
+	{GATEWAY_GOOD, "-s sock queue hold A1 A2", 0, "2 messages held\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue delete A1", 0, "1 message deleted\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue retry A1 B2 A3", 4, "2 messages tried again now\n",
+		"B2: not in the queue\n"},
+	{GATEWAY_GOOD, "-s sock -j queue release A1", 0, "\"matched\": 1", NULL},
+	{GATEWAY_GOOD, "-s sock queue retry --all", 0, "5 messages tried again now\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue hold --sender x@y", 4, "0 messages held\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue delete --all", 2, NULL, "this needs --yes"},
+	{GATEWAY_GOOD, "-s sock queue bounce --older-than 2h", 2, NULL, "this needs --yes"},
+	{GATEWAY_GOOD, "-s sock queue delete --all --yes", 0, "5 messages deleted\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue bounce --state held --yes", 0, "5 messages bounced\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue delete", 2, NULL, "a filter or --all is needed by delete"},
+	{GATEWAY_GOOD, "-s sock queue delete A1 --all", 2, NULL, "--all is needed by delete"},
+	{GATEWAY_GOOD, "-s sock queue hold --all --domain x", 2, NULL, "--all is needed by hold"},
+	{GATEWAY_GOOD, "-s sock queue flush lmtp:x", 0, "5 messages tried again now\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue flush", 2, NULL, "one destination is needed by flush"},
+	{GATEWAY_GOOD, "-s sock queue flush x --all", 2, NULL, "do not go with flush"},
+	{GATEWAY_GOOD, "-s sock queue flush x --domain y", 2, NULL, "does not go with flush"},
+	{GATEWAY_GOOD, "-s sock queue list A1", 2, NULL, "not understood: A1"},
+	{GATEWAY_GOOD, "-s sock queue list --yes", 2, NULL, "do not go with list"},
+	{GATEWAY_GOOD, "-s sock queue hold A1 --limit 3", 2, NULL, "--limit does not go with hold"},
+	{GATEWAY_GOOD, "-s sock queue remove A1", 2, NULL, "there is no command queue remove"},
+	{GATEWAY_GOOD, "-s sock queue --state dead", 2, NULL, "--state cannot be dead"},
+	{GATEWAY_GOOD, "-s sock queue --older-than 2", 2, NULL, "--older-than cannot be 2"},
+	{GATEWAY_GOOD, "-s sock queue --older-than h", 2, NULL, "--older-than cannot be h"},
+	{GATEWAY_GOOD, "-s sock queue --older-than 0m", 2, NULL, "--older-than cannot be 0m"},
+	{GATEWAY_GOOD, "-s sock queue --younger-than 1d12h", 0, "  5 messages\n", NULL},
+	{GATEWAY_GOOD, "-s sock queue --younger-than 99999999999999999999s", 2, NULL,
+		"cannot be 9"},
+	{GATEWAY_GOOD, "-s sock queue --limit 0", 2, NULL, "--limit cannot be 0"},
+	{GATEWAY_GOOD, "-s sock queue --limit 100001", 2, NULL, "--limit cannot be 100001"},
+	{GATEWAY_GOOD, "-s sock queue --sender \xff", 2, NULL, "--sender cannot be"},
+	{GATEWAY_GOOD, "-s sock queue hold \xff", 2, NULL, "an argument is not UTF-8"},
 };
 
 Test(posternctl, rows)
@@ -312,13 +454,17 @@ Test(posternctl, rows)
 /* Titles, names and errors of others' files do not steer the operator's terminal. */
 Test(posternctl, no_control_characters)
 {
+	static const char *const commands[] = {
+		"-s sock status", "-s sock queue", "-s sock queue show A2", "-s sock queue count"};
 	pid_t pid = gateway_start(GATEWAY_GOOD);
 
-	cr_expect_eq(run("-s sock status", "out"), 0);
-	for (const char *p = out; *p != '\0'; p++)
-		cr_expect(*p == '\n' || (unsigned char)*p >= 0x20, "octet %02x",
-			(unsigned)(unsigned char)*p);
-	cr_expect_null(strstr(out, "\xc2\x9b"));
+	for (size_t i = 0; i < COUNT_OF(commands); i++) {
+		cr_expect_eq(run(commands[i], "out"), 0);
+		for (const char *p = out; *p != '\0'; p++)
+			cr_expect(*p == '\n' || (unsigned char)*p >= 0x20, "%s: octet %02x",
+				commands[i], (unsigned)(unsigned char)*p);
+		cr_expect_null(strstr(out, "\xc2\x9b"));
+	}
 	gateway_end(pid);
 }
 
@@ -351,7 +497,8 @@ Test(posternctl, socket_of_a_configuration)
 	file = fopen("etc/p.conf", "w");
 	fputs("hostname = \"mx.example.org\"\ncontrol_socket = \"../sock\"\n"
 	      "listener \"l\" { address = \"127.0.0.1\" port = 25 tls = \"none\" }\n"
-	      "policy { relay_domains = { \"example.org\" } }\n",
+	      "policy { relay_domains = { \"example.org\" } }\n"
+	      "route \"default\" { domains = { \"*\" } next_hops = { \"lmtp:127.0.0.1:24\" } }\n",
 		file);
 	fclose(file);
 	cr_expect_eq(run("-c etc/p.conf reload", "out"), 0, "%s", complaint);
@@ -379,5 +526,40 @@ Test(posternctl, output_that_fails)
 	cr_expect_eq(run("-s sock metrics", "/dev/full"), 1);
 	cr_expect_not_null(strstr(complaint, "cannot write the answer"), "%s", complaint);
 	cr_expect_eq(run("-h", "/dev/full"), 1);
+	gateway_end(pid);
+}
+
+static const struct {
+	const char *says;
+	int code;
+	const char *out;
+} confirmations[] = {
+	{"y\n", 0, "5 messages deleted\n"}, {"Yes\n", 0, "5 messages deleted\n"}, {"n\n", 1, ""},
+	{"\n", 1, ""}, {"\x04", 1, ""}, /* the end of input */
+};
+
+/* On a terminal a change of many is asked about first. */
+Test(posternctl, asks_before_it_deletes)
+{
+	pid_t pid = gateway_start(GATEWAY_GOOD);
+
+	for (size_t i = 0; i < COUNT_OF(confirmations); i++) {
+		int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+
+		cr_assert_geq(terminal, 0);
+		cr_assert_eq(grantpt(terminal), 0);
+		cr_assert_eq(unlockpt(terminal), 0);
+		stdin_fd = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+		cr_assert_geq(stdin_fd, 0);
+		cr_assert_gt(
+			write(terminal, confirmations[i].says, strlen(confirmations[i].says)), 0);
+		cr_expect_eq(run("-s sock queue delete --all", "out"), confirmations[i].code);
+		cr_expect_str_eq(out, confirmations[i].out);
+		cr_expect_not_null(
+			strstr(complaint, "senders, 5 messages? [y/N] "), "%s", complaint);
+		close(stdin_fd);
+		close(terminal);
+	}
+	stdin_fd = -1;
 	gateway_end(pid);
 }

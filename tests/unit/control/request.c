@@ -23,7 +23,7 @@ static const struct {
 	{"JSON with escapes", "{\"command\":\"\\u0073top\"}", 0, CONTROL_COMMAND_STOP, ""},
 	{"empty", "", 0, -1, "empty"},
 	{"blanks only", " \t \r", 0, -1, "empty"},
-	{"unknown word", "shutdown", 0, -1, "there are: status, metrics, reload, stop"},
+	{"unknown word", "shutdown", 0, -1, "there are: status, metrics, reload, stop, queue"},
 	{"case matters", "STATUS", 0, -1, "unknown command"},
 	{"a word's beginning", "stat", 0, -1, "unknown command"},
 	{"two words", "stop stop", 0, -1, "unknown command"},
@@ -45,7 +45,7 @@ Test(control_request, rows)
 {
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		size_t n = rows[i].n ? rows[i].n : strlen(rows[i].line);
-		enum control_command command = CONTROL_COMMAND_COUNT;
+		struct control_request request;
 		struct err err = {""};
 		/* A copy of the exact size, so that the sanitiser sees a step beyond it. */
 		char *line = malloc(n + 1);
@@ -53,10 +53,10 @@ Test(control_request, rows)
 
 		memcpy(line, rows[i].line, n);
 		line = realloc(line, n ? n : 1);
-		result = control_request_parse(span_of(line, n), &command, &err);
+		result = control_request_parse(span_of(line, n), &request, &err);
 		cr_expect_eq(result, rows[i].command < 0 ? -1 : 0, "%s", rows[i].name);
 		if (rows[i].command >= 0)
-			cr_expect_eq((int)command, rows[i].command, "%s", rows[i].name);
+			cr_expect_eq((int)request.command, rows[i].command, "%s", rows[i].name);
 		cr_expect_not_null(
 			strstr(err.text, rows[i].error), "%s: %s", rows[i].name, err.text);
 		free(line);
@@ -67,11 +67,101 @@ Test(control_request, rows)
 Test(control_request, deep_nesting)
 {
 	char line[CONTROL_REQUEST_MAX];
-	enum control_command command;
+	struct control_request request;
 	struct err err;
 	int head = snprintf(line, sizeof(line), "{\"command\":");
 
 	memset(line + head, '[', sizeof(line) - (size_t)head);
-	cr_assert_lt(control_request_parse(span_of(line, sizeof(line)), &command, &err), 0);
+	cr_assert_lt(control_request_parse(span_of(line, sizeof(line)), &request, &err), 0);
 	cr_assert_str_eq(err.text, "the request is not JSON");
+}
+
+/* ---- queue ---- */
+
+#define QUEUE "{\"command\":\"queue\","
+
+static const struct {
+	const char *line;
+	const char *error; /* NULL: taken */
+} queue_rows[] = {
+	{"queue", NULL},
+	{QUEUE "\"action\":\"list\"}", NULL},
+	{QUEUE "\"action\":\"list\",\"limit\":1,\"after\":\"ABC\"}", NULL},
+	{QUEUE "\"action\":\"count\",\"domain\":\"example.org\"}", NULL},
+	{QUEUE "\"action\":\"show\",\"id\":\"1F\"}", NULL},
+	{QUEUE "\"action\":\"delete\",\"id\":\"1F\"}", NULL},
+	{QUEUE "\"action\":\"delete\",\"all\":true}", NULL},
+	{QUEUE "\"action\":\"bounce\",\"older_seconds\":7200}", NULL},
+	{QUEUE "\"action\":\"retry\",\"destination\":\"lmtp:x\"}", NULL},
+	{QUEUE "\"action\":\"hold\",\"states\":[\"ready\",\"deferred\"]}", NULL},
+	{QUEUE "\"action\":\"flush\",\"destination\":\"lmtp:x\"}", NULL},
+	{QUEUE "\"action\":\"remove\"}", "\"action\" cannot be used"},
+	{QUEUE "\"action\":7}", "\"action\" cannot be used"},
+	{QUEUE "\"sendr\":\"x\"}", "does not know"},
+	{QUEUE "\"sender\":\"\"}", "\"sender\" cannot be used"},
+	{QUEUE "\"sender\":[\"x\"]}", "\"sender\" cannot be used"},
+	{QUEUE "\"id\":\"0123456789012345678901234567890\"}", NULL},
+	{QUEUE "\"id\":\"01234567890123456789012345678901\"}", "\"id\" cannot be used"},
+	{QUEUE "\"older_seconds\":0}", "\"older_seconds\" cannot be used"},
+	{QUEUE "\"older_seconds\":-1}", "\"older_seconds\" cannot be used"},
+	{QUEUE "\"older_seconds\":9000000000000000000}", "\"older_seconds\" cannot be used"},
+	{QUEUE "\"older_seconds\":1.5}", "\"older_seconds\" cannot be used"},
+	{QUEUE "\"limit\":4294967296}", "\"limit\" cannot be used"},
+	{QUEUE "\"states\":[]}", "\"states\" cannot be used"},
+	{QUEUE "\"states\":[\"dead\"]}", "\"states\" cannot be used"},
+	{QUEUE "\"states\":\"held\"}", "\"states\" cannot be used"},
+	{QUEUE "\"all\":1}", "\"all\" cannot be used"},
+	{QUEUE "\"action\":\"delete\"}", "delete needs \"id\", a filter or \"all\""},
+	{QUEUE "\"action\":\"delete\",\"all\":false}", "delete needs"},
+	{QUEUE "\"action\":\"delete\",\"limit\":5}", "delete needs"},
+	{QUEUE "\"action\":\"hold\",\"all\":true,\"sender\":\"x\"}", "exclude one another"},
+	{QUEUE "\"action\":\"hold\",\"id\":\"1\",\"sender\":\"x\"}", "exclude one another"},
+	{QUEUE "\"action\":\"show\"}", "show needs"},
+	{QUEUE "\"action\":\"show\",\"id\":\"1\",\"domain\":\"x\"}", "show needs"},
+	{QUEUE "\"action\":\"flush\"}", "flush needs"},
+	{QUEUE "\"action\":\"flush\",\"destination\":\"x\",\"all\":true}", "flush needs"},
+	{"{\"command\":\"status\",\"action\":\"list\"}", "other than"},
+};
+
+Test(control_request, queue_rows)
+{
+	for (size_t i = 0; i < COUNT_OF(queue_rows); i++) {
+		struct control_request request;
+		struct err err = {""};
+		int result = control_request_parse(span_str(queue_rows[i].line), &request, &err);
+
+		cr_expect_eq(result, queue_rows[i].error == NULL ? 0 : -1, "%s: %s",
+			queue_rows[i].line, err.text);
+		if (queue_rows[i].error != NULL)
+			cr_expect_not_null(strstr(err.text, queue_rows[i].error), "%s: %s",
+				queue_rows[i].line, err.text);
+		else
+			cr_expect_eq(request.command, CONTROL_COMMAND_QUEUE);
+	}
+}
+
+Test(control_request, every_queue_key)
+{
+	static const char line[] =
+		QUEUE "\"action\":\"bounce\",\"after\":\"AF\",\"sender\":\"<>\","
+		      "\"recipient\":\"a@b\",\"domain\":\"b\",\"destination\":\"mx:b\","
+		      "\"states\":[\"held\",\"active\"],\"older_seconds\":60,"
+		      "\"younger_seconds\":3600,\"limit\":7}";
+	struct control_request request;
+	struct err err;
+	const struct control_queue_request *queue = &request.queue;
+
+	cr_assert_eq(control_request_parse(span_str(line), &request, &err), 0, "%s", err.text);
+	cr_expect_eq(queue->action, CONTROL_QUEUE_BOUNCE);
+	cr_expect_str_eq(queue->id, "");
+	cr_expect_str_eq(queue->after, "AF");
+	cr_expect_str_eq(queue->sender, "<>");
+	cr_expect_str_eq(queue->recipient, "a@b");
+	cr_expect_str_eq(queue->domain, "b");
+	cr_expect_str_eq(queue->destination, "mx:b");
+	cr_expect_eq(queue->states, 1u << CONTROL_QUEUE_HELD | 1u << CONTROL_QUEUE_ACTIVE);
+	cr_expect_eq(queue->older_s, 60);
+	cr_expect_eq(queue->younger_s, 3600);
+	cr_expect_eq(queue->limit, 7);
+	cr_expect_not(queue->all);
 }

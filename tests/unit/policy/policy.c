@@ -299,3 +299,49 @@ Test(policy, door)
 	cr_expect(verdict->kind == SMTP_VERDICT_CLOSE && verdict->code == 421);
 	cr_expect_str_eq(verdict->enhanced, "4.7.0");
 }
+
+Test(policy, callout)
+{
+	static const struct {
+		const char *local;
+		const char *domain;
+		bool due;
+	} cases[] = {{"a", "example.org", true}, {"postmaster", "example.org", false},
+		{"\"PostMaster\"", "example.org", false}, {"postmaster", "", false},
+		{"postmasters", "example.org", true}, {"", "example.org", true}};
+	static const struct {
+		enum policy_callout_answer answer;
+		enum callout_down down;
+		unsigned code;
+		const char *enhanced;
+	} answers[] = {
+		{POLICY_CALLOUT_YES, CALLOUT_DOWN_DEFER, 0, ""},
+		{POLICY_CALLOUT_NONE, CALLOUT_DOWN_DEFER, 0, ""},
+		{POLICY_CALLOUT_NO, CALLOUT_DOWN_ACCEPT, 550, "5.1.1"},
+		{POLICY_CALLOUT_NO, CALLOUT_DOWN_DEFER, 550, "5.1.1"},
+		{POLICY_CALLOUT_DOWN, CALLOUT_DOWN_ACCEPT, 0, ""},
+		{POLICY_CALLOUT_DOWN, CALLOUT_DOWN_DEFER, 451, "4.4.1"},
+	};
+	struct policy_settings settings = settings_of(NULL);
+	struct policy *policy = open_policy(&settings);
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct smtp_recipient recipient = {.address = {.local = span_str(cases[i].local),
+							   .domain = span_str(cases[i].domain)}};
+
+		cr_expect_eq(policy_callout_due(policy, &recipient), cases[i].due, "%s@%s",
+			cases[i].local, cases[i].domain);
+	}
+	for (size_t i = 0; i < COUNT_OF(answers); i++) {
+		struct smtp_verdict verdict;
+
+		settings.callout_down = answers[i].down;
+		verdict = policy_callout_verdict(policy, answers[i].answer);
+		cr_expect_eq(
+			verdict.kind, answers[i].code ? SMTP_VERDICT_REFUSE : SMTP_VERDICT_ACCEPT);
+		cr_expect_eq(verdict.code, answers[i].code);
+		if (answers[i].code)
+			cr_expect_str_eq(verdict.enhanced, answers[i].enhanced);
+	}
+	policy_close(policy);
+}

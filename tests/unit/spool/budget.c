@@ -3,13 +3,13 @@
  */
 #include "tests/unit/spool/harness.h"
 
-#include <stdio.h>
-
 #define BLOCKS(n) ((uint64_t)(n)*SPOOL_BLOCK_BYTES)
 
 static void open_three_blocks(void)
 {
-	harness_open(BLOCKS(3), true);
+	settings.memory_bytes_max = BLOCKS(3);
+	harness_open();
+	turns_until_idle();
 }
 
 TestSuite(spool_budget, .init = open_three_blocks, .fini = harness_close, .timeout = TEST_LIMIT_S);
@@ -28,7 +28,7 @@ Test(spool_budget, no_message_begins_without_a_block)
 	cr_expect(mail_commit(&late) == 0);
 	cr_expect(!spool_abort(mails[1].message) && !spool_abort(mails[2].message));
 	turns_until_idle();
-	cr_expect(files_n() == 2);
+	cr_expect(spool_entries(spool) == 2);
 }
 
 Test(spool_budget, a_message_larger_than_memory_streams)
@@ -40,7 +40,7 @@ Test(spool_budget, a_message_larger_than_memory_streams)
 	mail_append(&mail, all);
 	cr_expect(mail.ready_n > 0);
 	cr_expect(mail_commit(&mail) == 0);
-	box_holds("example.org/a", all);
+	entry_holds(reading.arrived[0], all);
 }
 
 /* Two that want more than there is in all, taking turns: both get through, or are told no. */
@@ -74,8 +74,8 @@ Test(spool_budget, two_share_what_is_there)
 	}
 	cr_expect(mail_commit(&mails[0]) == 0);
 	cr_expect(mail_commit(&mails[1]) == 0);
-	box_holds("example.org/a", all);
-	box_holds("example.org/b", all);
+	entry_holds(spool_find(spool, mails[0].id), all);
+	entry_holds(spool_find(spool, mails[1].id), all);
 }
 
 /* What was written is given back, others take it all: the next octet finds nothing and nobody of
@@ -98,7 +98,7 @@ Test(spool_budget, nothing_left_for_a_message_that_holds_nothing_fails_it)
 	cr_expect(mail_commit(&mail) == -ENOMEM);
 	for (unsigned i = 0; i < COUNT_OF(others); i++)
 		cr_expect(mail_commit(&others[i]) == 0);
-	cr_expect(files_n() == COUNT_OF(others));
+	cr_expect(spool_entries(spool) == COUNT_OF(others));
 }
 
 /* Senders that stop in mid-message do not keep the memory from others. */
@@ -115,8 +115,8 @@ Test(spool_budget, stalled_messages_leave_room)
 	mail_begin(&mail, "b@example.org");
 	mail_append(&mail, pattern(0, BLOCKS(5)));
 	cr_expect(mail_commit(&mail) == 0);
-	box_holds("example.org/b", pattern(0, BLOCKS(5)));
+	entry_holds(reading.arrived[0], pattern(0, BLOCKS(5)));
 	for (unsigned i = 0; i < COUNT_OF(stalled); i++)
 		cr_expect(mail_commit(&stalled[i]) == 0);
-	cr_expect(files_n() == COUNT_OF(stalled) + 1);
+	cr_expect(spool_entries(spool) == COUNT_OF(stalled) + 1);
 }

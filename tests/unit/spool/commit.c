@@ -1,41 +1,34 @@
 /* SPDX-License-Identifier: MIT */
-/* commit.c -- messages that are stored: content, recipients, names of mailboxes, streaming. */
+/* commit.c -- messages that are stored: alone, in company, over several segments, streaming. */
 #include "tests/unit/spool/harness.h"
 
-#include <limits.h>
-#include <stdio.h>
+#include "base/histogram.h"
 
-#include "base/counter.h"
+TestSuite(spool_commit, .init = harness_open, .fini = harness_close, .timeout = TEST_LIMIT_S);
 
-static void open_usual(void)
+Test(spool_commit, a_lone_message_is_one_record_and_one_sync)
 {
-	harness_open(BUDGET_USUAL, true);
+	struct span body = span_str("Subject: x\r\n\r\nhello\r\n");
+	struct spool_entry *entry;
+	int64_t syncs;
+
+	turns_until_idle(); /* the segment is made */
+	syncs = counter_sum(COUNTER_SPOOL_SYNCS);
+	entry = mail_send("alice@example.org", body);
+	cr_expect(counter_sum(COUNTER_SPOOL_SYNCS) - syncs == 1);
+	cr_expect(reading.arrived_n == 1 && reading.arrived[0] == entry);
+	cr_expect(entry->recipients_n == 1 && entry->pending_n == 1 && entry->attempts == 0);
+	cr_expect(!entry->large && !entry->has_8bit && !entry->has_bare && !entry->held);
+	cr_expect(
+		span_equal(entry->recipients[0].smtp.address.text, span_str("alice@example.org")));
+	cr_expect(span_equal(entry->envelope.reverse_path.text, span_str("s@example.net")));
+	entry_holds(entry, body);
+	cr_expect(spool_entries(spool) == 1);
 }
 
-TestSuite(spool_commit, .init = open_usual, .fini = harness_close, .timeout = TEST_LIMIT_S);
-
-Test(spool_commit, small_message_is_one_file_in_new)
+Test(spool_commit, before_the_first_segment_is_there)
 {
-	int64_t syncs = counter_sum(COUNTER_SPOOL_SYNCS);
-	struct mail mail;
-
-	mail_begin(&mail, "alice@example.org");
-	mail_append(&mail, span_str("Subject: x\r\n\r\nhello\r\n"));
-	cr_expect(mail_commit(&mail) == 0);
-	cr_expect(mail.committed_n == 1);
-	box_holds("example.org/alice", span_str("Subject: x\r\n\r\nhello\r\n"));
-	cr_expect(files_n() == 1, "tmp/ is not empty");
-	cr_expect(counter_sum(COUNTER_SPOOL_SYNCS) - syncs >= 5,
-		"file, new/, and the mailbox up to the root are synced");
-}
-
-Test(spool_commit, a_message_may_be_nothing_but_its_head)
-{
-	struct mail mail;
-
-	mail_begin(&mail, "alice@example.org");
-	cr_expect(mail_commit(&mail) == 0);
-	box_holds("example.org/alice", span_str(""));
+	entry_holds(mail_send("alice@example.org", span_str("")), span_str(""));
 }
 
 Test(spool_commit, nothing_is_called_back_from_inside_a_call)
@@ -45,205 +38,190 @@ Test(spool_commit, nothing_is_called_back_from_inside_a_call)
 	mail_begin(&mail, "alice@example.org");
 	spool_commit(mail.message);
 	cr_expect(mail.committed_n == 0);
+	spool_turn(spool);
+	cr_expect(mail.committed_n == 0);
 	while (mail.committed_n == 0)
 		turn();
 }
 
-Test(spool_commit, recipients_share_one_file)
+Test(spool_commit, what_is_complete_in_one_turn_shares_a_sync)
 {
-	struct mail mail;
-	struct stat a;
-	struct stat b;
-	char path[PATH_MAX];
+	enum { MAILS = 50 };
+	static struct mail mails[MAILS];
+	struct histogram_sum before, after;
+	int64_t syncs, batches;
 
-	mail_begin(&mail, "a@example.org b@example.org c@example.com");
-	cr_expect(mail_commit(&mail) == 0);
-	box_holds("example.org/a", span_str(""));
-	box_holds("example.org/b", span_str(""));
-	box_holds("example.com/c", span_str(""));
-	cr_expect(files_n() == 3);
-	snprintf(path, sizeof(path), "example.org/a/new/%s.mx.example.org", mail.id);
-	cr_assert(stat(below_root(path), &a) == 0);
-	snprintf(path, sizeof(path), "example.com/c/new/%s.mx.example.org", mail.id);
-	cr_assert(stat(below_root(path), &b) == 0);
-	cr_expect(a.st_ino == b.st_ino && a.st_nlink == 3);
-}
-
-Test(spool_commit, one_mailbox_named_twice_gets_one_copy)
-{
-	struct mail mail;
-
-	mail_begin(
-		&mail, "a@example.org b@example.org B@Example.ORG \"b\"@example.org b@example.org");
-	cr_expect(mail_commit(&mail) == 0);
-	box_holds("example.org/a", span_str(""));
-	box_holds("example.org/b", span_str(""));
-	cr_expect(files_n() == 2);
-}
-
-Test(spool_commit, the_first_mailbox_may_come_again)
-{
-	struct mail mail;
-
-	mail_begin(&mail, "a@example.org A@example.org b@example.org a@EXAMPLE.org");
-	cr_expect(mail_commit(&mail) == 0);
-	box_holds("example.org/a", span_str(""));
-	box_holds("example.org/b", span_str(""));
-	cr_expect(files_n() == 2);
-}
-
-Test(spool_commit, a_name_that_begins_like_another_is_another)
-{
-	struct mail mail;
-
-	mail_begin(&mail, "ab@example.org a@example.org");
-	cr_expect(mail_commit(&mail) == 0);
-	box_holds("example.org/ab", span_str(""));
-	box_holds("example.org/a", span_str(""));
-}
-
-Test(spool_commit, mailbox_names)
-{
-	static const struct {
-		const char *address;
-		const char *box;
-	} rows[] = {
-		{"Alice.B@Example.ORG", "example.org/alice.b"},
-		{"a+b=c_d-e@x.org", "x.org/a+b=c_d-e"},
-		{".a.@x.org", "x.org/%2Ea."},
-		{"..@x.org", "x.org/%2E."},
-		{"../../etc/passwd@x.org", "x.org/%2E.%2F..%2Fetc%2Fpasswd"},
-		{"\"a/b\"@x.org", "x.org/a%2Fb"},
-		{"\"a b\"@x.org", "x.org/a%20b"},
-		{"\"a\\\"b\\\\c\"@x.org", "x.org/a%22b%5Cc"},
-		{"\"q\"@x.org", "x.org/q"},
-		{"\"\"@x.org", "x.org/%00"},
-		{"%2F@x.org", "x.org/%252f"},
-		{"gr\xc3\xbcn@x.org", "x.org/gr%C3%BCn"},
-		{"a@[192.0.2.1]", "[192.0.2.1]/a"},
-		{"a@[IPv6:2001:DB8::1]", "[ipv6:2001:db8::1]/a"},
-		{"postmaster", "mx.example.org/postmaster"},
-		{"PostMaster", "mx.example.org/postmaster"},
-	};
-
-	for (size_t i = 0; i < COUNT_OF(rows); i++) {
-		struct mail mail;
-		char box[SPOOL_BOX_MAX];
-
-		mail_init(&mail, "x@x.org");
-		mail.recipients[0].address.local = span_str(rows[i].address);
-		mail.recipients[0].address.domain = (struct span){0};
-		if (strrchr(rows[i].address, '@') != NULL) {
-			const char *at = strrchr(rows[i].address, '@');
-
-			mail.recipients[0].address.local.n = (size_t)(at - rows[i].address);
-			mail.recipients[0].address.domain = span_str(at + 1);
-		}
-		spool_box_path(spool, &mail.recipients[0].address, box);
-		cr_expect(strcmp(box, rows[i].box) == 0, "%s: %s", rows[i].address, box);
+	turns_until_idle();
+	histogram_sum(HISTOGRAM_SPOOL_BATCH, &before);
+	syncs = counter_sum(COUNTER_SPOOL_SYNCS);
+	batches = counter_sum(COUNTER_SPOOL_BATCHES);
+	for (unsigned i = 0; i < MAILS; i++) {
+		mail_begin(&mails[i], "a@example.org b@example.org");
+		mail_append(&mails[i], pattern(i, 100 + i * 700));
+		spool_commit(mails[i].message);
 	}
-}
-
-Test(spool_commit, the_longest_address_fits)
-{
-	char text[64 + 1 + 255 + 1];
-	char box[SPOOL_BOX_MAX];
-	struct smtp_address address = {
-		.local = span_of(text, 64), .domain = span_of(text + 65, 255)};
-	struct mail mail;
-
-	memset(text, 0xe9, sizeof(text));
-	memset(text + 65, 'd', 255);
-	mail_begin(&mail, "a@example.org");
-	spool_box_path(spool, &address, box);
-	cr_expect(strlen(box) == 255 + 1 + 3 * 64);
-	mail.recipients[1].address = address;
-	list_push_back(&mail.envelope.recipients, &mail.recipients[1].node);
-	mail.envelope.recipients_n++;
-	cr_expect(mail_commit(&mail) == 0);
-	cr_expect(files_n() == 2);
-}
-
-Test(spool_commit, odd_addresses_get_mail)
-{
-	struct mail mail;
-
-	mail_begin(&mail, "../x@example.org \"\"@example.org \"a/b\"@example.org");
-	cr_expect(mail_commit(&mail) == 0);
-	box_holds("example.org/%2E.%2Fx", span_str(""));
-	box_holds("example.org/%00", span_str(""));
-	box_holds("example.org/a%2Fb", span_str(""));
-	cr_expect(files_n() == 3);
-}
-
-Test(spool_commit, second_message_finds_the_mailbox_made)
-{
-	struct mail mail;
-
-	mail_begin(&mail, "a@example.org");
-	cr_expect(mail_commit(&mail) == 0);
-	mail_begin(&mail, "a@example.org");
-	cr_expect(mail_commit(&mail) == 0);
-	cr_expect(files_n() == 2);
-}
-
-Test(spool_commit, a_mailbox_half_made_is_completed)
-{
-	static const char *const dirs[] = {"", "/cur", "/new", "/tmp"};
-	struct mail mail;
-
-	cr_assert(mkdir(below_root("example.org"), 0700) == 0);
-	for (size_t made = 0; made <= COUNT_OF(dirs); made++) {
-		char path[64];
-		char address[32];
-
-		snprintf(address, sizeof(address), "box%zu@example.org", made);
-		for (size_t i = 0; i < made; i++) {
-			snprintf(path, sizeof(path), "example.org/box%zu%s", made, dirs[i]);
-			cr_assert(mkdir(below_root(path), 0700) == 0);
-		}
-		mail_begin(&mail, address);
-		cr_expect(
-			mail_commit(&mail) == 0, "with %zu directories: %d", made, mail.committed);
-	}
-	cr_expect(files_n() == COUNT_OF(dirs) + 1);
-}
-
-/* What mail_init makes must not be taken for a mailbox that stands: tmp/ is made last. */
-Test(spool_commit, tmp_is_the_last_directory_made)
-{
-	struct mail mail;
-	struct stat st;
-
-	mail_begin(&mail, "a@example.org");
-	spool_commit(mail.message);
-	while (mail.committed_n == 0) {
+	while (mails[MAILS - 1].committed_n == 0)
 		turn();
-		if (stat(below_root("example.org/a/tmp"), &st) == 0) {
-			cr_expect(stat(below_root("example.org/a/new"), &st) == 0);
-			cr_expect(stat(below_root("example.org/a/cur"), &st) == 0);
-		}
+	for (unsigned i = 0; i < MAILS; i++) {
+		cr_expect(mails[i].committed_n == 1 && mails[i].committed == 0);
+		entry_holds(spool_find(spool, mails[i].id), pattern(i, 100 + i * 700));
 	}
+	cr_expect(counter_sum(COUNTER_SPOOL_SYNCS) - syncs == 1);
+	cr_expect(counter_sum(COUNTER_SPOOL_BATCHES) - batches == 1);
+	histogram_sum(HISTOGRAM_SPOOL_BATCH, &after);
+	cr_expect(after.count - before.count == 1 && after.sum - before.sum == MAILS);
+}
+
+/* More than one write can point at goes in several batches. */
+Test(spool_commit, more_blocks_than_a_write_takes)
+{
+	enum { MAILS = 300 };
+	static struct mail mails[MAILS];
+	struct span body = pattern(5, 4 * SPOOL_BLOCK_BYTES);
+	int64_t batches = counter_sum(COUNTER_SPOOL_BATCHES);
+
+	for (unsigned i = 0; i < MAILS; i++) {
+		mail_begin(&mails[i], "a@example.org");
+		mail_append(&mails[i], body);
+		spool_commit(mails[i].message);
+	}
+	while (mails[MAILS - 1].committed_n == 0)
+		turn();
+	for (unsigned i = 0; i < MAILS; i++)
+		entry_holds(spool_find(spool, mails[i].id), body);
+	cr_expect(counter_sum(COUNTER_SPOOL_BATCHES) - batches < 20);
+}
+
+Test(spool_commit, what_completes_during_a_sync_waits_for_the_next)
+{
+	struct mail first, second, third;
+	int64_t batches;
+
+	turns_until_idle();
+	batches = counter_sum(COUNTER_SPOOL_BATCHES);
+	mail_begin(&first, "a@example.org");
+	spool_commit(first.message);
+	spool_turn(spool); /* its batch is on its way */
+	mail_begin(&second, "a@example.org");
+	mail_begin(&third, "a@example.org");
+	spool_commit(second.message);
+	spool_commit(third.message);
+	while (third.committed_n == 0)
+		turn();
+	cr_expect(first.committed == 0 && second.committed_n == 1 && third.committed == 0);
+	cr_expect(counter_sum(COUNTER_SPOOL_BATCHES) - batches == 2);
+}
+
+Test(spool_commit, a_record_never_spans_segments)
+{
+	struct span body = pattern(0, 200000);
+
+	settings.segment_bytes = 500000;
+	harness_reopen(0, 1);
+	for (unsigned i = 0; i < 9; i++)
+		mail_send("a@example.org", body);
+	for (unsigned i = 0; i < 9; i++)
+		entry_holds(reading.arrived[i], body);
+	cr_expect(spool->logs[0]->shard->segments_n >= 5);
+	harness_reopen(0, 1);
+	cr_expect(found.messages == 9 && found.aside == 0 && found.cut == 0);
+}
+
+Test(spool_commit, a_record_longer_than_a_segment_gets_one_for_itself)
+{
+	struct span body = pattern(0, 200000);
+
+	settings.segment_bytes = 65536;
+	harness_reopen(0, 1);
+	mail_send("a@example.org", span_str("small"));
+	mail_send("a@example.org", body);
+	mail_send("a@example.org", span_str("small"));
+	harness_reopen(0, 1);
+	cr_assert(found.messages == 3 && found.aside == 0);
+	entry_holds(reading.arrived[0], span_str("small"));
+	entry_holds(reading.arrived[1], body);
+	entry_holds(reading.arrived[2], span_str("small"));
+}
+
+Test(spool_commit, without_durability_nothing_is_synced)
+{
+	int64_t syncs = counter_sum(COUNTER_SPOOL_SYNCS);
+
+	harness_reopen(0, 1);
+	settings.durable = false;
+	syncs = counter_sum(COUNTER_SPOOL_SYNCS);
+	harness_reopen(0, 1);
+	mail_send("a@example.org", span_str("x"));
+	mail_send("a@example.org", pattern(0, 2 * settings.stream_bytes));
+	cr_expect(counter_sum(COUNTER_SPOOL_SYNCS) == syncs);
+	harness_reopen(0, 1);
+	cr_expect(found.messages == 2);
+}
+
+/* ---- a lone commit waits for company ---- */
+
+static void open_waiting(void)
+{
+	settings.commit_wait_us = 200000;
+	harness_open();
+	turns_until_idle();
+}
+
+TestSuite(spool_wait, .init = open_waiting, .fini = harness_close, .timeout = TEST_LIMIT_S);
+
+Test(spool_wait, nobody_is_coming_so_nothing_waits)
+{
+	mail_send("a@example.org", span_str("x"));
+	cr_expect(!spool->logs[0]->wait.armed);
+}
+
+Test(spool_wait, one_that_is_being_filled_is_waited_for)
+{
+	int64_t batches = counter_sum(COUNTER_SPOOL_BATCHES);
+	struct mail first, second;
+
+	mail_begin(&first, "a@example.org");
+	mail_begin(&second, "a@example.org");
+	spool_commit(first.message);
+	spool_turn(spool);
+	cr_expect(spool->logs[0]->wait.armed && first.committed_n == 0);
+	spool_commit(second.message);
+	while (second.committed_n == 0)
+		turn();
+	cr_expect(first.committed_n == 1);
+	cr_expect(counter_sum(COUNTER_SPOOL_BATCHES) - batches == 1);
+}
+
+Test(spool_wait, but_not_for_ever)
+{
+	struct mail first, second;
+
+	mail_begin(&first, "a@example.org");
+	mail_begin(&second, "a@example.org");
+	cr_expect(mail_commit(&first) == 0);
+	cr_expect(second.committed_n == 0);
+	cr_expect(!spool_abort(second.message));
 }
 
 /* ---- large messages ---- */
 
 #define LARGE_BYTES (5u * 1024 * 1024 + 123)
 
-Test(spool_commit, large_message_streams_in_bounded_memory)
+Test(spool_commit, a_large_message_streams_in_bounded_memory)
 {
 	struct span all = pattern(0, LARGE_BYTES);
-	uint32_t blocks_max = 0;
-	struct mail mail;
-	unsigned waits = 0;
+	uint32_t most = settings.stream_bytes / SPOOL_BLOCK_BYTES + 2 * SPOOL_RUN_BLOCKS + 1;
 	struct span left = all;
+	uint32_t blocks_max = 0;
+	unsigned waits = 0;
+	struct mail mail;
 
 	mail_begin(&mail, "a@example.org b@example.org");
 	while (left.n > 0) {
-		unsigned ready = mail.ready_n;
 		struct span part = span_take(&left, 70001);
 
 		while (part.n > 0) {
+			unsigned ready = mail.ready_n;
 			enum spool_step step = spool_append(mail.message, &part);
 
 			cr_assert(step != SPOOL_STEP_FAIL);
@@ -251,90 +229,58 @@ Test(spool_commit, large_message_streams_in_bounded_memory)
 				blocks_max = spool->blocks.live;
 			for (; step == SPOOL_STEP_WAIT && mail.ready_n == ready; waits++)
 				turn();
-			ready = mail.ready_n;
 		}
 	}
 	cr_expect(waits > 0, "it never had to wait");
-	cr_expect(blocks_max <= 2 * SPOOL_BLOCKS_MAX);
+	cr_expect(blocks_max <= most, "%u", blocks_max);
 	cr_expect(mail_commit(&mail) == 0);
-	box_holds("example.org/a", all);
-	box_holds("example.org/b", all);
+	cr_expect(reading.arrived[0]->large);
+	cr_expect(files_n("large") == 1);
+	entry_holds(reading.arrived[0], all);
+	harness_reopen(0, 1);
+	cr_assert(found.messages == 1 && found.aside == 0 && found.orphans == 0);
+	cr_expect(reading.arrived[0]->large && reading.arrived[0]->recipients_n == 2);
+	entry_holds(reading.arrived[0], all);
+	finish(reading.arrived[0]);
+	turns_until_idle();
+	cr_expect(files_n("large") == 0);
 }
 
 Test(spool_commit, commit_while_a_write_is_under_way)
 {
-	struct span all = pattern(0, SPOOL_STREAM_BYTES + 5000);
+	struct span all = pattern(0, settings.stream_bytes + 5000);
 	struct span left = all;
 	struct mail mail;
 
 	mail_begin(&mail, "a@example.org");
 	cr_assert(spool_append(mail.message, &left) == SPOOL_STEP_WAIT);
-	turns_until(&mail, SPOOL_STATE_WRITE);
-	cr_assert(spool_append(mail.message, &left) == SPOOL_STEP_OK && left.n == 0);
-	cr_expect(mail.message->op.armed);
+	cr_assert(mail.message->state == SPOOL_STATE_OPEN);
 	cr_expect(mail_commit(&mail) == 0);
-	box_holds("example.org/a", all);
+	cr_expect(mail.ready_n == 0);
+	entry_holds(reading.arrived[0], span_of(all.p, all.n - left.n));
 }
 
-Test(spool_commit, many_at_once)
+Test(spool_commit, just_as_long_as_memory_allows)
 {
-	static struct mail mails[50];
-	unsigned done = 0;
+	size_t head_n = strlen(HEAD);
+	struct span all = pattern(0, settings.stream_bytes - head_n);
 
-	for (unsigned i = 0; i < COUNT_OF(mails); i++) {
-		static char addresses[COUNT_OF(mails)][64];
-
-		snprintf(addresses[i], sizeof(addresses[i]), "u%u@example.org all@example.org", i);
-		mail_begin(&mails[i], addresses[i]);
-		mail_append(&mails[i], pattern(i, 1000 + i));
-		spool_commit(mails[i].message);
-	}
-	while (done < COUNT_OF(mails)) {
-		done = 0;
-		turn();
-		for (unsigned i = 0; i < COUNT_OF(mails); i++)
-			done += mails[i].committed_n;
-	}
-	for (unsigned i = 0; i < COUNT_OF(mails); i++) {
-		char box[64];
-
-		cr_expect(mails[i].committed == 0, "%u: %d", i, mails[i].committed);
-		snprintf(box, sizeof(box), "example.org/u%u", i);
-		box_holds(box, pattern(i, 1000 + i));
-	}
-	cr_expect(files_n() == 2 * COUNT_OF(mails));
+	cr_expect(!mail_send("a@example.org", all)->large);
+	cr_expect(
+		mail_send("a@example.org", pattern(0, settings.stream_bytes - head_n + 1))->large);
+	entry_holds(reading.arrived[0], all);
 }
 
-Test(spool_commit, ids_differ_and_rise)
-{
-	char a[SPOOL_ID_MAX];
-	char b[SPOOL_ID_MAX];
+/* ---- ids ---- */
 
-	spool_id(spool, a);
+Test(spool_commit, ids_rise_and_belong_to_the_worker)
+{
+	uint64_t last = 0;
+
 	for (unsigned i = 0; i < 1000; i++) {
-		spool_id(spool, b);
-		cr_assert(strcmp(a, b) < 0);
-		memcpy(a, b, sizeof(a));
+		uint64_t id = spool_id(spool);
+
+		cr_assert(id > last && (id & 0xff) == 0);
+		last = id;
 	}
-}
-
-static void open_not_durable(void)
-{
-	harness_open(BUDGET_USUAL, false);
-}
-
-TestSuite(spool_fast, .init = open_not_durable, .fini = harness_close, .timeout = TEST_LIMIT_S);
-
-Test(spool_fast, without_durability_nothing_is_synced)
-{
-	int64_t syncs = counter_sum(COUNTER_SPOOL_SYNCS);
-	struct mail mail;
-
-	mail_begin(&mail, "a@example.org b@example.com a@example.org");
-	mail_append(&mail, pattern(0, 700000));
-	cr_expect(mail_commit(&mail) == 0);
-	box_holds("example.org/a", pattern(0, 700000));
-	box_holds("example.com/b", pattern(0, 700000));
-	cr_expect(files_n() == 2);
-	cr_expect(counter_sum(COUNTER_SPOOL_SYNCS) == syncs);
 }

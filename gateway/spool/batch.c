@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * batch.c -- lays out a batch: as many messages as the head and one write take, then the notes, then
+ * the copies.
+ *
+ * First what goes in is chosen and counted, then the frame (headers, metas, padding) is given its
+ * size, and only then is anything pointed at. Bodies are written from the blocks that they were
+ * received into.
+ */
+#include "spool/spool-private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/crc32c.h"
+#include "base/fault.h"
+
+#define PAD_BYTES 8
+#define IOV_SPARE (2 * SPOOL_COPIES_MAX + 4) /* for notes, copies and the last padding */
+
+/* What was chosen so far. */
+struct plan {
+	uint64_t room;
+	uint64_t bytes;
+	size_t frame;
+	uint32_t iov;
+};
+
+static bool plan_takes(const struct plan *plan, uint64_t n)
+{
+	return plan->bytes + n <= plan->room;
+}
+
+static void plan_messages(struct spool_log *log, struct plan *plan)
+{
+	struct spool_batch *batch = &log->batch;
+
+	while (!list_empty(&log->waiting)) {
+		struct spool_message *message =
+			container_of(log->waiting.next, struct spool_message, node);
+		size_t frame = SPOOL_RECORD_HEADER + message->item->meta_n + PAD_BYTES;
+		uint32_t iov = 1 + message->filling.n;
+		bool first = batch->messages_n == 0;
+
+		if (!plan_takes(plan, message->item->record_bytes) ||
+			plan->iov + iov > SPOOL_BATCH_IOV - IOV_SPARE ||
+			(!first && plan->frame + frame > SPOOL_FRAME_BYTES))
+			return;
+		plan->bytes += message->item->record_bytes;
+		plan->frame += frame;
+		plan->iov += iov;
+		list_remove(&message->node);
+		list_push_back(&batch->messages, &message->node);
+		batch->messages_n++;
+		log->waiting_n--;
+	}
+}
+
+static void plan_notes(struct spool_log *log, struct plan *plan)
+{
+	size_t n = spool_notes_take(log);
+
+	if (n == 0 || !plan_takes(plan, n))
+		return;
+	log->batch.notes = true;
+	plan->bytes += n;
+}
+
+static void plan_copies(struct spool_log *log, struct plan *plan)
+{
+	size_t attempts;
+	uint64_t n;
+
+	if (log->copies.step != SPOOL_COPY_READY)
+		return;
+	attempts = spool_copies_attempts_bytes(log);
+	n = spool_copies_bytes(log) + attempts;
+	if (!plan_takes(plan, n) || fault("spool.rewrite", 0) != 0)
+		return;
+	log->batch.copies = true;
+	plan->bytes += n;
+	plan->frame += attempts;
+}
+
+/* ---- pointing at it ---- */
+
+/* The octets next in the batch; what continues the octets before shares their iovec. */
+static void add(struct spool_batch *batch, const void *p, size_t n)
+{
+	struct iovec *last = batch->iov_n > 0 ? &batch->iov[batch->iov_n - 1] : NULL;
+
+	batch->bytes += n;
+	if (n == 0)
+		return;
+	if (last != NULL && (const uint8_t *)last->iov_base + last->iov_len == (const uint8_t *)p) {
+		last->iov_len += n;
+		return;
+	}
+	ASSERT(batch->iov_n < SPOOL_BATCH_IOV);
+	batch->iov[batch->iov_n++] = (struct iovec){.iov_base = (void *)p, .iov_len = n};
+}
+
+static void add_message(struct spool_log *log, struct spool_message *message)
+{
+	struct spool_batch *batch = &log->batch;
+	struct spool_item *item = message->item;
+	uint8_t *p = batch->frame + batch->frame_n;
+	const struct spool_run *run = &message->filling;
+	struct spool_record record = {
+		.type = SPOOL_RECORD_MESSAGE,
+		.flags = (uint8_t)((item->entry.large ? SPOOL_FLAG_LARGE : 0) |
+				   (item->entry.has_8bit ? SPOOL_FLAG_8BIT : 0) |
+				   (item->entry.has_bare ? SPOOL_FLAG_BARE : 0)),
+		.batch = batch->number,
+		.id = item->entry.id,
+		.real_s = item->entry.arrived_real_s,
+		.body_n = item->entry.size,
+		.meta_n = item->meta_n,
+		.salt = log->head->salt,
+	};
+	uint64_t begin = batch->bytes;
+	size_t pad;
+
+	item->offset = batch->offset + begin;
+	spool_meta_write(
+		p + SPOOL_RECORD_HEADER, message->envelope, spool_cut_fates(message), NULL);
+	record.payload_crc = crc32c(0, span_of(p + SPOOL_RECORD_HEADER, item->meta_n));
+	add(batch, p, SPOOL_RECORD_HEADER + item->meta_n);
+	for (struct spool_block *block = run->first; block != NULL; block = block->next) {
+		size_t n = block == run->last ? run->tail : SPOOL_BLOCK_BYTES;
+
+		record.payload_crc = crc32c(record.payload_crc, span_of(block->bytes, n));
+		add(batch, block->bytes, n);
+	}
+	spool_record_write(p, &record);
+	batch->frame_n += SPOOL_RECORD_HEADER + item->meta_n;
+	pad = (size_t)(begin + item->record_bytes - batch->bytes);
+	ASSERT(pad < PAD_BYTES);
+	memset(batch->frame + batch->frame_n, 0, pad);
+	add(batch, batch->frame + batch->frame_n, pad);
+	batch->frame_n += pad;
+}
+
+static void add_copies(struct spool_log *log)
+{
+	const struct spool_copies *copies = &log->copies;
+	struct spool_batch *batch = &log->batch;
+	size_t attempts = spool_copies_attempts_bytes(log);
+	uint8_t *p = batch->frame + batch->frame_n;
+
+	spool_copies_stamp(log, batch->offset + batch->bytes, p);
+	for (uint32_t i = 0; i < copies->items_n; i++)
+		if (copies->items[i].item != NULL)
+			add(batch, copies->p + copies->items[i].at,
+				(size_t)copies->items[i].item->record_bytes);
+	add(batch, p, attempts);
+	batch->frame_n += attempts;
+}
+
+static bool frame_room(struct spool_batch *batch, size_t n)
+{
+	uint8_t *p;
+
+	if (n <= batch->frame_cap)
+		return true;
+	p = realloc(batch->frame, n);
+	if (p == NULL)
+		return false;
+	batch->frame = p;
+	batch->frame_cap = n;
+	return true;
+}
+
+/* Back to where it was taken from, in order. */
+static void unplan(struct spool_log *log)
+{
+	list_splice_back(&log->batch.messages, &log->waiting);
+	list_splice_back(&log->waiting, &log->batch.messages);
+	log->waiting_n += log->batch.messages_n;
+}
+
+uint64_t spool_batch_need(struct spool_log *log)
+{
+	size_t notes;
+
+	if (!list_empty(&log->waiting))
+		return container_of(log->waiting.next, struct spool_message, node)
+			->item->record_bytes;
+	notes = spool_notes_take(log);
+	if (notes > 0)
+		return notes;
+	if (log->copies.step == SPOOL_COPY_READY)
+		return spool_copies_bytes(log) + spool_copies_attempts_bytes(log);
+	return 0;
+}
+
+int spool_batch_fill(struct spool_log *log)
+{
+	struct spool_batch *batch = &log->batch;
+	const struct spool_segment *head = log->head;
+	struct plan plan = {.room = head->room - head->bytes};
+
+	if (head->bytes == SPOOL_SEGMENT_HEADER && plan.room < spool_batch_need(log))
+		plan.room = spool_batch_need(log); /* an empty segment grows */
+	batch->messages_n = 0;
+	batch->notes = false;
+	batch->copies = false;
+	plan_messages(log, &plan);
+	plan_notes(log, &plan);
+	plan_copies(log, &plan);
+	if (plan.bytes == 0)
+		return -EAGAIN;
+	if (!frame_room(batch, plan.frame)) {
+		unplan(log);
+		return -ENOMEM;
+	}
+	batch->number = log->shard->batch_next++;
+	batch->offset = head->bytes;
+	batch->bytes = 0;
+	batch->done = 0;
+	batch->frame_n = 0;
+	batch->iov_n = 0;
+	batch->iov_at = 0;
+	for (struct list *node = batch->messages.next; node != &batch->messages; node = node->next)
+		add_message(log, container_of(node, struct spool_message, node));
+	if (batch->notes) {
+		spool_notes_stamp(&log->writing, batch->number, head->salt);
+		add(batch, log->writing.p, log->writing.n);
+	}
+	if (batch->copies)
+		add_copies(log);
+	ASSERT(batch->bytes == plan.bytes && batch->frame_n <= batch->frame_cap);
+	return 0;
+}

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""A private Postfix: in front of the gateway or behind it.
+
+Job: configuration, queue and data in a temporary folder, free ports, start and stop; its log.
+Invariants: the system's own Postfix is not touched; only the master process started here is stopped,
+by its pid. Needs root (Postfix does) and the package; else the test is skipped, loudly.
+"""
+
+import grp
+import os
+import pwd
+import signal
+import subprocess
+
+from . import proc, tap
+
+DAEMONS = "/usr/lib/postfix/sbin"
+QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming",
+          "maildrop", "pid", "private", "public", "saved", "trace")
+
+MAIN = """compatibility_level = 3.6
+queue_directory = {base}/queue
+data_directory = {base}/data
+command_directory = /usr/sbin
+daemon_directory = {daemons}
+mail_owner = postfix
+setgid_group = postdrop
+maillog_file_prefixes = {base}
+maillog_file = {base}/log
+mydestination =
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+local_recipient_maps =
+"""
+
+MASTER = """127.0.0.1:{port} inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+virtual unix - n n - - virtual
+smtp unix - - n - - smtp
+error unix - - n - - error
+retry unix - - n - - error
+scache unix - - n - 1 scache
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+def require(role):
+    """Skips the test where there can be no Postfix."""
+    if os.geteuid() != 0:
+        raise tap.Skip(f"not root: Postfix as {role} is not proved")
+    if not os.access(f"{DAEMONS}/master", os.X_OK):
+        raise tap.Skip(f"postfix is not installed: Postfix as {role} is not proved")
+
+
+class Postfix:
+    """A Postfix of our own, in a folder of its own. `main` and `master` are lines to add; {base} in
+    them is its folder."""
+
+    def __init__(self, main, master="", taken=()):
+        self.base = proc.temp_dir("postern-postfix-")
+        os.chown(self.base, 0, 0)
+        self.port = proc.free_port(taken)
+        self.process = None
+        for name in ("etc", "queue", "data"):
+            os.mkdir(os.path.join(self.base, name))
+        self.write("etc/main.cf", MAIN.format(base=self.base, daemons=DAEMONS)
+                   + main.replace("{base}", self.base))
+        self.write("etc/master.cf", MASTER.format(port=self.port) + master)
+        self.make_queue()
+        tap.on_failure(lambda: ["Postfix's log, newest:"] + self.log()[-15:])
+
+    def make_queue(self):
+        """What `postfix check` would make; it insists on a system-wide main.cf."""
+        owner, drop = pwd.getpwnam("postfix"), grp.getgrnam("postdrop").gr_gid
+        os.chown(os.path.join(self.base, "data"), owner.pw_uid, owner.pw_gid)
+        for name in QUEUES:
+            path = os.path.join(self.base, "queue", name)
+            os.mkdir(path)
+            os.chown(path, 0 if name == "pid" else owner.pw_uid, drop if name == "public" else 0)
+            os.chmod(path, 0o710 if name == "public" else 0o755 if name == "pid" else 0o700)
+
+    def write(self, name, text):
+        with open(os.path.join(self.base, name), "w", encoding="ascii") as file:
+            file.write(text)
+
+    def start(self):
+        # In a process group of its own: master signals its group when it stops.
+        self.process = proc.start([f"{DAEMONS}/master", "-c", f"{self.base}/etc", "-d"],
+                                  start_new_session=True, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        tap.at_exit(self.stop)
+        pause = proc.start(["tail", "-F", "-n", "+1", f"{self.base}/log"], stdout=subprocess.PIPE,
+                           stderr=subprocess.DEVNULL)
+        try:
+            for line in pause.stdout:
+                if b"daemon started" in line:
+                    return
+        finally:
+            pause.kill()
+            pause.wait()
+            pause.stdout.close()
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait(5)
+
+    def log(self):
+        try:
+            with open(f"{self.base}/log", encoding="utf-8", errors="replace") as file:
+                return file.read().splitlines()
+        except OSError:
+            return []

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* octets.c -- what is seen of a message's octets, wherever they are cut. */
+#include "tests/unit/spool/harness.h"
+
+static const struct {
+	const char *text;
+	bool has_8bit;
+	bool has_bare;
+} rows[] = {
+	{"", false, false},
+	{"plain text without an end", false, false},
+	{"a line\r\nanother line, a longer one\r\n\r\n", false, false},
+	{"\r\n", false, false},
+	{"\n", false, true},
+	{"\r", false, true},
+	{"a\r", false, true},
+	{"a\rb", false, true},
+	{"a\nb", false, true},
+	{"a\r\n\nb", false, true},
+	{"a\r\r\nb", false, true},
+	{"a\n\rb", false, true},
+	{"0123456\r\n89abcdef0123456789", false, false},
+	{"01234567\r\n9abcdef0123456789", false, false},
+	{"0123456789abcdef0123456789\xc3\xa4", true, false},
+	{"\x80"
+	 "23456789abcdef\r\n",
+		true, false},
+	{"0123456789abcdef\n\xff", true, true},
+	{"\x0c\x0e\x8d\x8a", true, false},
+};
+
+Test(spool_octets, wherever_they_are_cut)
+{
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct span all = span_str(rows[i].text);
+
+		for (size_t cut = 0; cut <= all.n; cut++) {
+			struct spool_octets octets = {0};
+			struct span rest = all;
+
+			spool_octets_look(&octets, span_take(&rest, cut));
+			spool_octets_look(&octets, rest);
+			spool_octets_end(&octets);
+			cr_expect(octets.has_8bit == rows[i].has_8bit, "row %zu, cut %zu", i, cut);
+			cr_expect(octets.has_bare == rows[i].has_bare, "row %zu, cut %zu", i, cut);
+		}
+	}
+}
+
+TestSuite(spool_flags, .init = harness_open, .fini = harness_close, .timeout = TEST_LIMIT_S);
+
+Test(spool_flags, an_entry_has_them_and_keeps_them)
+{
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		mail_send("a@example.org", span_str(rows[i].text));
+	for (unsigned again = 0; again < 2; again++) {
+		cr_assert(reading.arrived_n == COUNT_OF(rows));
+		for (size_t i = 0; i < COUNT_OF(rows); i++) {
+			cr_expect(reading.arrived[i]->has_8bit == rows[i].has_8bit, "row %zu", i);
+			cr_expect(reading.arrived[i]->has_bare == rows[i].has_bare, "row %zu", i);
+		}
+		harness_reopen(0, 1);
+	}
+}
