@@ -33,7 +33,7 @@ MAIN_OBJ = $(MAIN_SRC:%.c=$(BUILD)/obj/%.o)
 CTL_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/posternctl*.c) gateway/version.c $(wildcard gateway/base/*.c gateway/config/*.c))
 
 SPOOL_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/postern-spool*.c) gateway/version.c $(wildcard gateway/base/*.c) \
-	$(addprefix gateway/spool/,format.c meta.c scan.c store.c recover.c aside.c large.c))
+	$(addprefix gateway/spool/,format.c meta.c scan.c store.c recover.c replay.c aside.c large.c))
 
 PROGRAMS = $(BUILD)/postern $(BUILD)/posternctl $(BUILD)/postern-spool
 UNIT_ROOMS = $(notdir $(patsubst %/,%,$(wildcard tests/unit/*/)))

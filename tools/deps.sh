@@ -8,14 +8,15 @@
 # no rights; else it needs root or sudo. The package lists are refreshed only when something is
 # missing. Never removes a package: Postfix, which only a test wants, is left out (and the test
 # skipped) where another mail server would have to go for it; it is installed without a
-# configuration, so that no mail server starts.
+# configuration, so that no mail server starts; nor does Dovecot, for services are not started here.
 set -eu
 
 build='build-essential pkg-config liburing-dev libssl-dev libconfuse-dev libseccomp-dev
 	libjansson-dev libunbound-dev liblmdb-dev openssl swaks libio-socket-ssl-perl libnet-ssleay-perl'
 tests='libcriterion-dev clang libclang-rt-14-dev clang-format clang-tidy llvm python3
-	gnutls-bin curl msmtp mandoc qemu-system-x86 busybox-static cpio kmod xz-utils'
-optional='postfix'
+	gnutls-bin curl msmtp mandoc qemu-system-x86 busybox-static cpio kmod xz-utils
+	lmdb-utils'
+optional='postfix dovecot-lmtpd dovecot-imapd'
 
 case "${1:-all}" in
 build) wanted=$build maybe= ;;
@@ -60,7 +61,7 @@ if [ "$as_root" = none ]; then
 fi
 
 apt() {
-	$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 "$@"
+	$as_root env DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1 RUNLEVEL=1 apt-get -q -y -o Dpkg::Use-Pty=0 "$@"
 }
 
 echo "deps.sh: installing$missing$missing_maybe"

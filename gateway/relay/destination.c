@@ -425,9 +425,11 @@ void relay_destination_good(struct relay_destination *destination, uint8_t at)
 {
 	struct relay_hop *hop = &destination->hops[at];
 
-	if (hop->failures == 0)
-		return;
+	bool was_up = hop->failures == 0;
+
 	relay_hop_good(hop);
+	if (was_up)
+		return;
 	report(destination, "next_hop_up", hop, EVENT_NO_COUNT);
 	relay_destination_touch(destination);
 	if (destination->route->choose == ROUTE_CHOOSE_FAILOVER)

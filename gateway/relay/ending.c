@@ -10,7 +10,7 @@
  *
  * Whose fault: job->connection_failed means that the next hop, not the message, is in the way. A
  * connection that is lost after MAIL was answered may have been lost over this message, so nobody
- * is blamed then.
+ * is blamed then: job->cut_off says so, and who sees many of these may draw a conclusion.
  */
 #include "relay/client-private.h"
 
@@ -196,6 +196,8 @@ void relay_client_finish(struct relay_client *client)
 	if (job != NULL) {
 		relay_client_job_result(client, job);
 		job->connection_failed = hop_failed(client);
+		job->cut_off =
+			!job->connection_failed && ends[client->end].blame == BLAME_HOP_BEFORE_MAIL;
 		/* The word that the last octet is gone may come after the one that ended us. */
 		if (client->body.ended && relay_wire_flushed(client))
 			job->sent_dot = true;

@@ -8,6 +8,10 @@
  * gone for a day is asked every retry_ms_max. When the time is over one link is a trial; the hop is
  * up again once a transaction on it got an answer, or it stands and nobody has work for it.
  *
+ * A link that is lost in mid-message may be that message's fault. RELAY_HOP_CUT_OFFS of them with no
+ * answer to any message between them count as a failure, so that a hop which dies at every DATA is
+ * left for another.
+ *
  * A failure while other links stand says that the next hop wants no more of them: none is opened
  * for RELAY_HOP_FULL_MS, and the hop stays up. Slow start: a hop has at most as many links being
  * opened as it has open ones, and at least one.
@@ -73,8 +77,16 @@ bool relay_hop_failed(
 	return true;
 }
 
+bool relay_hop_cut_off(struct relay_hop *hop)
+{
+	if (hop->cut_offs < RELAY_HOP_CUT_OFFS)
+		hop->cut_offs++;
+	return hop->cut_offs == RELAY_HOP_CUT_OFFS;
+}
+
 void relay_hop_good(struct relay_hop *hop)
 {
+	hop->cut_offs = 0;
 	hop->failures = 0;
 	hop->retry_ms = 0;
 }

@@ -68,6 +68,8 @@ struct relay_job {
 				   greeting, TLS failed, 421): the hop's health should know */
 	bool sender_refused; /* set by the client: it was MAIL that was refused, so the outcomes say
 				nothing of the recipients */
+	bool cut_off; /* set by the client: the connection was lost after MAIL was answered, which may
+			 be this message's fault or the hop's */
 	char next_hop[SPOOL_HOP_MAX]; /* set by the client: "smtp:mx.example.org:25 [192.0.2.1]" */
 	const char *tls_version;      /* set by the client: "TLSv1.3", or NULL */
 	const char *ktls;             /* "tx" or "none" */

@@ -215,11 +215,13 @@ static void run_done(struct relay_job *job)
 	struct relay_run *run = container_of(job, struct relay_run, job);
 	struct relay_destination *destination = run->trip->destination;
 	struct relay_link *link = run->link;
+	bool failed = job->connection_failed ||
+		      (job->cut_off && relay_hop_cut_off(&destination->hops[run->hop]));
 
 	run->given = false;
 	run->link = NULL;
 	if (link != NULL)
-		relay_link_job_over(link, job->connection_failed);
+		relay_link_job_over(link, failed);
 	if (run->local)
 		local_end(run);
 	if (dead_link(run)) {
@@ -228,7 +230,7 @@ static void run_done(struct relay_job *job)
 		return;
 	}
 	count(COUNTER_RELAY_ATTEMPTS);
-	if (job->connection_failed)
+	if (failed)
 		relay_destination_failed(destination, run->hop, job->next_hop, &run->outcomes[0]);
 	else if (heard(run))
 		relay_destination_good(destination, run->hop);
@@ -244,6 +246,7 @@ static void prepare(struct relay_run *run)
 	job->body = &run->access.body;
 	job->sent_dot = false;
 	job->connection_failed = false;
+	job->cut_off = false;
 	job->dsn_passed = false;
 	job->tls_version = NULL;
 	job->ktls = "none";

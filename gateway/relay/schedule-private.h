@@ -33,6 +33,7 @@
 #define RELAY_CROWDED_MS         10000      /* wait when there is no room for a destination */
 #define RELAY_HOP_RETRY_MS_MIN   1000       /* first back-off of a hop */
 #define RELAY_HOP_FULL_MS        1000       /* pause when a hop refuses further connections */
+#define RELAY_HOP_CUT_OFFS       3          /* links lost in mid-message that count as a failure */
 #define RELAY_YIELD_JOBS         8 /* after so many a link is given up for another destination */
 #define RELAY_JITTER_PERCENT     20
 #define RELAY_REPORT_WAIT_MS     100 /* until room for a report is asked for again at the latest */
@@ -50,6 +51,7 @@ struct relay_direct;
 struct relay_hop {
 	const struct next_hop_settings *settings;
 	uint32_t failures;  /* in a row */
+	uint32_t cut_offs;  /* links lost in mid-message since a message was last answered */
 	uint64_t retry_ms;  /* in back-off until then */
 	uint64_t failed_ms; /* the last time */
 	uint64_t full_ms;   /* opens no further link until then */
@@ -65,6 +67,8 @@ enum relay_hop_state {
 	RELAY_HOP_DOWN
 };
 
+/* A link was lost in mid-message. True: that was once too often, the hop has failed. */
+MUST_USE bool relay_hop_cut_off(struct relay_hop *hop);
 enum relay_hop_state relay_hop_state(const struct relay_hop *hop, uint64_t now_ms);
 /* A link could not be had or was lost. Answers true if that counts as the hop's being down: not
  * when other links to it stand, then it is only asked for no more of them for a moment. */

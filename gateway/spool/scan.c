@@ -32,9 +32,7 @@ struct damage {
 	uint64_t offset;
 	uint64_t n;
 	uint64_t id;
-	uint64_t batch;  /* of its header, or of the last one before it */
-	bool has_header; /* its header is sound */
-	bool tail;
+	uint64_t batch; /* of its header; without one that of the last header before it */
 };
 
 struct scan {
@@ -130,27 +128,15 @@ static int hold(struct scan *scan, const struct damage *damage)
 	return 0;
 }
 
-/* At the end of the file: is what was held of the newest batch? A header says so; damage without one
- * is when nothing newer was seen, or may be when no header follows it. */
-static void judge(struct scan *scan)
+/* Reports what was held. At the end of the file it is the tail unless a newer header was seen. */
+static void release(struct scan *scan, bool at_end)
 {
-	bool header_follows = false;
+	for (size_t i = 0; i < scan->held_n; i++) {
+		const struct damage *damage = &scan->held[i];
 
-	for (size_t i = scan->held_n; i-- > 0;) {
-		struct damage *damage = &scan->held[i];
-
-		damage->tail = damage->batch == scan->batch_max ||
-			       (!damage->has_header && !header_follows);
-		header_follows = header_follows || damage->has_header;
+		scan->visit->damage(scan->visit->ctx, damage->offset, damage->n, damage->id,
+			at_end && damage->batch == scan->batch_max);
 	}
-}
-
-/* Reports what was held. */
-static void release(struct scan *scan)
-{
-	for (size_t i = 0; i < scan->held_n; i++)
-		scan->visit->damage(scan->visit->ctx, scan->held[i].offset, scan->held[i].n,
-			scan->held[i].id, scan->held[i].tail);
 	scan->held_n = 0;
 }
 
@@ -253,8 +239,7 @@ static int payload_check(struct scan *scan, const struct spool_record *record, u
 static int take(
 	struct scan *scan, const struct spool_record *record, uint64_t offset, uint64_t *next)
 {
-	struct damage damage = {
-		.offset = offset, .id = record->id, .batch = record->batch, .has_header = true};
+	struct damage damage = {.offset = offset, .id = record->id, .batch = record->batch};
 	int sound = payload_check(scan, record, offset);
 
 	if (sound < 0)
@@ -271,7 +256,7 @@ static int take(
 
 		return error != 0 ? error : 1;
 	}
-	release(scan);
+	release(scan, false);
 	return scan->visit->record(
 		scan->visit->ctx, record, span_of(scan->meta, record->meta_n), offset);
 }
@@ -305,8 +290,7 @@ static int scan_all(struct scan *scan, struct spool_segment_header *header, uint
 		more = step(scan, *end, end);
 	if (more < 0)
 		return more;
-	judge(scan);
-	release(scan);
+	release(scan, true);
 	return 0;
 }
 

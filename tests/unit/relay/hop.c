@@ -43,6 +43,17 @@ Test(hop, back_off_doubles_up_to_its_limit)
 	}
 }
 
+Test(hop, cut_off_too_often_without_an_answer_between)
+{
+	struct relay_hop hop = {.settings = &smtp};
+
+	cr_expect(!relay_hop_cut_off(&hop) && !relay_hop_cut_off(&hop));
+	relay_hop_good(&hop);
+	cr_expect(!relay_hop_cut_off(&hop) && !relay_hop_cut_off(&hop));
+	cr_expect(relay_hop_cut_off(&hop), "the third in a row");
+	cr_expect(relay_hop_cut_off(&hop), "and each one after it");
+}
+
 Test(hop, states)
 {
 	static const struct {
