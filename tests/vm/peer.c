@@ -6,6 +6,7 @@
  *   peer many [options] COUNT             COUNT sessions at once, all in TLS before any sends
  *   peer make BYTES SEED text|binary FILE a message of about that size, always the same one
  *   peer same STORED FILE                 STORED is FILE behind trace headers, byte for byte
+ *   peer relayed STORED FILE              the same behind Received: alone
  *   peer await FILE REGEX COUNT SECONDS   until FILE has COUNT matches (inotify, no polling)
  *   peer settle COUNTER VALUE SECONDS     until that line of /proc/net/tls_stat has VALUE
  *
@@ -293,20 +294,22 @@ static int run_make(int count, char **words)
 	return 0;
 }
 
-static int run_same(int count, char **words)
+/* Is STORED the FILE behind trace headers that begin with `first`? */
+static int compare(int count, char **words, const char *first)
 {
 	size_t stored_bytes, bytes, head;
 	uint8_t *stored, *message;
 
 	if (count < 3)
-		peer_fail("same STORED FILE");
+		peer_fail("%s STORED FILE", words[0]);
 	stored = peer_read_file(words[1], &stored_bytes);
 	message = peer_read_file(words[2], &bytes);
 	if (stored_bytes < bytes)
 		peer_fail("%zu bytes stored, %zu sent", stored_bytes, bytes);
 	head = stored_bytes - bytes;
-	if (head == 0 || head > TRACE_BYTES_MAX || memcmp(stored, "Return-Path: <", 14) ||
-		!memmem(stored, head, "\r\nReceived: ", 12) || stored[head - 1] != '\n')
+	if (head < strlen(first) || head > TRACE_BYTES_MAX ||
+		memcmp(stored, first, strlen(first)) || !memmem(stored, head, "Received: ", 10) ||
+		stored[head - 1] != '\n')
 		peer_fail("no trace headers of a sane size (%zu bytes)", head);
 	for (size_t i = 0; i < bytes; i++)
 		if (stored[head + i] != message[i])
@@ -315,6 +318,16 @@ static int run_same(int count, char **words)
 	free(stored);
 	free(message);
 	return 0;
+}
+
+static int run_same(int count, char **words)
+{
+	return compare(count, words, "Return-Path: <");
+}
+
+static int run_relayed(int count, char **words)
+{
+	return compare(count, words, "Received: ");
 }
 
 static long count_matches(const char *path, const regex_t *pattern)
@@ -394,6 +407,7 @@ int main(int argc, char **argv)
 		{"many", run_many},
 		{"make", run_make},
 		{"same", run_same},
+		{"relayed", run_relayed},
 		{"await", run_await},
 		{"settle", run_settle},
 	};
@@ -402,5 +416,5 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++)
 		if (!strcmp(argv[1], commands[i].name))
 			return commands[i].run(argc - 1, argv + 1);
-	peer_fail("usage: peer mail|many|make|same|await|settle ...");
+	peer_fail("usage: peer mail|many|make|same|relayed|await|settle ...");
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
 # Builds the client of the test machines. VM_PROGRAMS is what tests/vm/run packs from here; it packs
-# the kernel tests, postern and posternctl besides.
+# the kernel tests, postern, posternctl and postern-sink besides.
 
 BUILD ?= build
 VM_PROGRAMS = $(BUILD)/tests/vm/peer

@@ -81,10 +81,13 @@ tls_stat()
 	awk -v name="$1" '$1 == name { print $2 }' /proc/net/tls_stat
 }
 
-# gateway_start KTLS: keys, configuration, start, wait for event=ready. $LOG is its log.
+# gateway_start KTLS [ROUTE]: keys, configuration, start, wait for event=ready. $LOG is its log. Mail
+# goes to Maildirs, or where the keys of ROUTE say, and then under KTLS too.
 gateway_start()
 {
 	local folder=$DIR/$1
+	local route=$2
+	[ -n "$route" ] || route='next_hops = { "maildir:mail" }'
 	if [ ! -x /vm/bin/postern ]; then
 		echo "Bail out! no postern in this machine: build it first"
 		exit 1
@@ -102,7 +105,9 @@ gateway_start()
 		certificate "default" { chain = "cert.pem" key = "key.pem" }
 		tls { ktls = "$1" ticket_keys = "" }
 		policy { relay_domains = { "example.org" } sessions_per_address_max = 1000 }
-		delivery { maildir = "mail" }
+		spool { directory = "spool" segment_bytes = 4194304 free_bytes_min = 4194304 }
+		route "all" { domains = { "*" } $route }
+		relay { ktls = "$1" }
 		log { to = "stderr" }
 	END
 	chown -R postern:postern "$folder"
@@ -137,10 +142,17 @@ session_has()
 	done
 }
 
-# stored LOCALPART: the only message in that mailbox.
+# delivered LOCALPART: waits until the message for that address has gone on.
+delivered()
+{
+	peer await "$LOG" "event=delivery .*to=$1@example.org .*result=delivered" 1 60
+}
+
+# stored LOCALPART: the only message in that mailbox, once it is delivered.
 stored()
 {
 	local folder=$MAIL/example.org/$1/new
+	delivered "$1" || return 1
 	[ "$(ls "$folder" 2>/dev/null | wc -l)" = 1 ] || { echo "$folder: not one message"; return 1; }
 	echo "$folder/$(ls "$folder")"
 }
@@ -153,10 +165,11 @@ arrived()
 	peer same "$file" "$2"
 }
 
-# nothing_for LOCALPART: no message, whole or begun, in that mailbox.
+# nothing_for LOCALPART: no message, whole or begun, in that mailbox, nor in the queue.
 nothing_for()
 {
-	[ "$(find "$MAIL/example.org/$1" -type f 2>/dev/null | wc -l)" = 0 ]
+	has_not "$LOG" "event=message .*<$1@example.org>.*result=queued" &&
+		[ "$(find "$MAIL/example.org/$1" -type f 2>/dev/null | wc -l)" = 0 ]
 }
 
 # metric NAME: its value, labels summed.

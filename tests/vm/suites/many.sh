@@ -21,7 +21,8 @@ rx*) check "all in the kernel at the same time: TlsCurrRxSw" has "$DIR/many" "Tl
 esac
 check "$COUNT sessions are in the log" peer await "$LOG" 'event=session .*ktls=[rxt+]*tx .*messages=1 .*end=quit' \
 	$COUNT 60
-check "$COUNT messages are in the log" has "$LOG" 'event=message .*result=delivered' $COUNT
+check "$COUNT messages are in the log" has "$LOG" 'event=message .*result=queued' $COUNT
+check "$COUNT messages are delivered" peer await "$LOG" 'event=delivery .*result=delivered' $COUNT 60
 check "$COUNT messages are stored" test "$(find "$MAIL" -path '*/new/*' -type f | wc -l)" = $COUNT
 check "TlsCurrTxSw comes back to 0" peer settle TlsCurrTxSw 0 10
 check "TlsCurrRxSw comes back to 0" peer settle TlsCurrRxSw 0 10

@@ -1,0 +1,93 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# On to a next hop under TLS whose records the kernel makes: from the log and from files of their
+# own, by BDAT, which goes by splice from file to socket, and by DATA, which is stuffed on the way.
+# What the next hop keeps is compared byte for byte. Mail comes in without TLS, so that the kernel's
+# counters are the relay's.
+
+. /vm/suites/lib.sh
+
+BYTES=8000000
+SINK_PORT=2626
+sink=
+
+# sink_start NAME OPTIONS...: a next hop that offers STARTTLS and keeps messages below $STORE.
+sink_start()
+{
+	STORE=$DIR/$1
+	shift
+	mkdir -p "$STORE"
+	: >"$STORE.out"
+	postern-sink -t starttls -d "$STORE" "$@" 127.0.0.1:$SINK_PORT >"$STORE.out" 2>&1 &
+	sink=$!
+	kept=0
+	check "$mode: next hop is ready" peer await "$STORE.out" '^ready' 1 20
+}
+
+sink_stop()
+{
+	kill -TERM "$sink"
+	wait "$sink"
+}
+
+# relayed LOCALPART FILE OPTIONS...: sent in, gone on with the wanted record layer, the same there.
+relayed()
+{
+	local recipient=$1 file=$2 what
+	shift 2
+	what="ktls=$mode, $recipient"
+	kept=$((kept + 1))
+	check "$what: taken" peer mail -s none -t "$recipient@example.org" -m "$file" "$@"
+	check "$what: gone on" delivered "$recipient"
+	check "$what: under TLS, ktls=$expected" has "$LOG" \
+		"event=delivery .*to=$recipient@example.org .*tls=TLSv1.3 ktls=$expected" 1
+	check "$what: byte for byte" peer relayed "$STORE/$(printf %08d $kept).eml" "$file"
+}
+
+# Under auto the kernel is asked with the first message that is worth it, and keeps the keys then.
+every_size()
+{
+	case $mode in always) expected=tx ;; *) expected=none ;; esac
+	relayed small "$DIR/small" "$@"
+	case $mode in off) ;; *) expected=tx ;; esac
+	relayed middle "$DIR/middle" "$@"
+	relayed large "$DIR/text" "$@"
+}
+
+echo /bin/modprobe >/proc/sys/kernel/modprobe
+modprobe tls
+errors=$(tls_stat TlsDecryptError)
+peer make 300 6 text "$DIR/small"
+peer make 100000 7 text "$DIR/middle"
+peer make $BYTES 8 text "$DIR/text"
+peer make $BYTES 9 binary "$DIR/binary"
+for mode in always auto; do
+	planted=$(tls_stat TlsTxSw)
+	sink_start "chunks-$mode"
+	gateway_start $mode "next_hops = { \"smtp:127.0.0.1:$SINK_PORT\" } tls = \"require\""
+	every_size
+	relayed binary "$DIR/binary" -b -k 1000003
+	check "ktls=$mode: splice moved most of it" \
+		metric_over postern_relay_splice_bytes_total $((BYTES * 3 / 2))
+	check "ktls=$mode: the kernel had the keys" test "$(tls_stat TlsTxSw)" -gt "$planted"
+	gateway_stop
+	sink_stop
+	rm -rf "$DIR/$mode" "$STORE"
+done
+mode=always
+sink_start stuffed --without CHUNKING
+gateway_start $mode "next_hops = { \"smtp:127.0.0.1:$SINK_PORT\" } tls = \"require\""
+every_size
+check "DATA is not spliced" test "$(metric postern_relay_splice_bytes_total)" = 0
+gateway_stop
+sink_stop
+rm -rf "$DIR/$mode" "$STORE"
+mode=off
+sink_start user
+gateway_start $mode "next_hops = { \"smtp:127.0.0.1:$SINK_PORT\" } tls = \"require\""
+every_size
+gateway_stop
+sink_stop
+check "no record was refused" test "$(tls_stat TlsDecryptError)" = "$errors"
+finish
