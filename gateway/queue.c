@@ -201,7 +201,9 @@ static bool query_fill(struct relay_query *query, const struct control_queue_req
 			       sizeof(filter->destination) == sizeof(request->destination),
 		"texts have the same room");
 	*query = (struct relay_query){.kind = kinds[request->action]};
-	if (request->id[0] != '\0' && !spool_id_parse(request->id, &filter->id))
+	/* 0 in a filter would be every message, and no message has it. */
+	if (request->id[0] != '\0' &&
+		(!spool_id_parse(request->id, &filter->id) || filter->id == 0))
 		return false;
 	if (request->after[0] != '\0' && !spool_id_parse(request->after, &query->after))
 		return false;

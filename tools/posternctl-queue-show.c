@@ -274,7 +274,7 @@ static void recipient_cell(const json_t *row, int column, char *out, size_t n)
 static void try_cell(const json_t *row, int column, char *out, size_t n)
 {
 	if (column == 0)
-		show_date_format(out, n, show_number_of(row, "seconds"));
+		show_time_format(out, n, show_number_of(row, "seconds"));
 	else if (column == 1)
 		snprintf(out, n, "%lld", (long long)show_number_of(row, "recipients"));
 	else
@@ -319,7 +319,7 @@ void show_message(const json_t *message)
 	snprintf(text, sizeof(text), "%s%s%s", show_string_of(message, "state"),
 		part[0] == '-' ? "" : ", next try ", part[0] == '-' ? "" : part);
 	line_put("state", text);
-	show_date_format(date, sizeof(date), show_number_of(message, "arrived_seconds"));
+	show_time_format(date, sizeof(date), show_number_of(message, "arrived_seconds"));
 	since_format(part, sizeof(part), message, "arrived_seconds");
 	snprintf(text, sizeof(text), "%s, %s ago", date, part);
 	line_put("arrived", text);

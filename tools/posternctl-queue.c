@@ -77,6 +77,18 @@ static bool state_option(json_t *filter, const char *value)
 	return json_array_append_new(states, json_string(value)) == 0;
 }
 
+/* What the option takes, as a person is told. */
+const char *queue_option_form(const char *name)
+{
+	if (strcmp(name, "limit") == 0)
+		return "a number, 1 to 100000";
+	if (strcmp(name, "state") == 0)
+		return "active, ready, deferred or held";
+	if (strcmp(name, "older-than") == 0 || strcmp(name, "younger-than") == 0)
+		return "numbers with s, m, h or d, as 90s or 1d12h";
+	return "a text in UTF-8";
+}
+
 bool queue_option(struct options *options, const char *name, const char *value)
 {
 	json_t *filter = options->filter;
@@ -335,6 +347,26 @@ static const struct action *action_find(const char *word)
 	return NULL;
 }
 
+/* As the gateway prints one; no message has the id 0. */
+static bool is_id(const char *word)
+{
+	size_t n = strlen(word);
+
+	return n >= 1 && n <= 16 && strspn(word, "0123456789ABCDEFabcdef") == n &&
+	       strspn(word, "0") < n;
+}
+
+static int ids_check(const struct options *options)
+{
+	for (int i = 2; i < options->words_n; i++)
+		if (!is_id(options->words[i]))
+			return usage_wrong(
+				"a queue id is 16 hexadecimal digits as list shows them, "
+				"not ",
+				options->words[i]);
+	return EXIT_OK;
+}
+
 /* EXIT_OK: words and options make sense together. */
 static int words_check(const struct options *options, const struct action *action)
 {
@@ -357,7 +389,7 @@ static int words_check(const struct options *options, const struct action *actio
 	if (change && (words_n > 0) + filtered + options->all != 1)
 		return usage_wrong(
 			"either queue ids, a filter or --all is needed by ", action->word);
-	return EXIT_OK;
+	return change || action->words == WORDS_ID ? ids_check(options) : EXIT_OK;
 }
 
 int queue_run(struct options *options)

@@ -70,6 +70,16 @@ void show_date_format(char *out, size_t n, json_int_t seconds)
 		snprintf(out, n, "-");
 }
 
+/* To the second, for what happens often. */
+void show_time_format(char *out, size_t n, json_int_t seconds)
+{
+	time_t when = (time_t)seconds;
+	struct tm tm;
+
+	if (gmtime_r(&when, &tm) == NULL || strftime(out, n, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
+		snprintf(out, n, "-");
+}
+
 static void octets_format(char *out, size_t n, json_int_t octets)
 {
 	static const char *const units[] = {"octets", "KiB", "MiB", "GiB", "TiB", "PiB"};

@@ -273,7 +273,7 @@ int usage_wrong(const char *what, const char *which)
 
 static int option_take(struct options *options, int c, const char *name)
 {
-	char what[64];
+	char what[96];
 
 	switch (c) {
 	case 's':
@@ -298,7 +298,7 @@ static int option_take(struct options *options, int c, const char *name)
 	case 'q':
 		if (queue_option(options, name, optarg))
 			return -1;
-		snprintf(what, sizeof(what), "--%s cannot be ", name);
+		snprintf(what, sizeof(what), "--%s needs %s, not ", name, queue_option_form(name));
 		return usage_wrong(what, optarg);
 	case 'h':
 		return fputs(usage, stdout) < 0 ? EXIT_FAILED : EXIT_OK;

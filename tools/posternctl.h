@@ -55,6 +55,8 @@ void json_put(const json_t *json);
 
 /* Takes one of queue's options into options->filter. False: the value is wrong. */
 MUST_USE bool queue_option(struct options *options, const char *name, const char *value);
+/* What it takes, for a person. */
+const char *queue_option_form(const char *name);
 int queue_run(struct options *options);
 
 /* ---- posternctl-show.c ---- */
@@ -66,6 +68,7 @@ void show_clean(FILE *out, const char *text);
 const char *show_string_of(const json_t *object, const char *key);
 json_int_t show_number_of(const json_t *object, const char *key);
 void show_date_format(char *out, size_t n, json_int_t seconds);
+void show_time_format(char *out, size_t n, json_int_t seconds);
 
 #define SHOW_COLUMNS_MAX 10
 #define SHOW_CELL_MAX    600

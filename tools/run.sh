@@ -7,7 +7,8 @@
 # postern.conf for 127.0.0.1, STARTTLS on PORT and implicit TLS on PORT-60, and DIR/mail. What is
 # there is never changed, so that DIR can be edited and run again. Then says how to send a first
 # mail and becomes the gateway; Ctrl-C stops it. Started as root the gateway drops to `postern`
-# where that user exists, else to `nobody`, and only DIR/mail belongs to that user.
+# where that user exists, else to `nobody`; DIR/mail and DIR/spool belong to that user, nothing else
+# does.
 set -eu
 umask 022
 

@@ -72,6 +72,16 @@ int fill_next_hops(struct fill *fill, const struct config_key *key, cfg_opt_t *o
 	return 0;
 }
 
+/* Of several next hops; the weight of one alone says nothing either way. */
+static bool has_weights(const struct route_settings *route)
+{
+	for (size_t i = 0; i < route->next_hops_n && route->next_hops_n > 1; i++) {
+		if (route->next_hops[i].weight != 1)
+			return true;
+	}
+	return false;
+}
+
 static int check_hops(struct fill *fill, cfg_t *sec, const struct route_settings *route)
 {
 	for (size_t i = 0; i < route->next_hops_n; i++) {
@@ -110,6 +120,11 @@ static int check_route(struct fill *fill, cfg_t *sec, const struct route_setting
 	if (route->tls_name && route->tls == ROUTE_TLS_NONE)
 		return fill_fail(fill, sec,
 			"route \"%s\": tls_name is set with tls = none: leave one of them out",
+			route->title);
+	if (route->choose != ROUTE_CHOOSE_WEIGHT && has_weights(route))
+		return fill_fail(fill, sec,
+			"route \"%s\": weights are used by choose = weight only: write choose = "
+			"\"weight\"",
 			route->title);
 	if (route->domains_n == 0 && !fill->store->config.relay.routes_file)
 		return fill_fail(fill, sec,

@@ -145,6 +145,34 @@ static void client_refuse(struct client *client, enum counter counter, const cha
 	client_answer(client, control_answer_text(false, why));
 }
 
+/* What a change to the queue was to match. */
+static void filter_log(struct event *event, const struct control_queue_request *queue)
+{
+	const struct {
+		const char *key;
+		const char *value;
+	} texts[] = {
+		{"queue_id", queue->id},
+		{"sender", queue->sender},
+		{"recipient", queue->recipient},
+		{"domain", queue->domain},
+		{"destination", queue->destination},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(texts); i++)
+		if (texts[i].value[0] != '\0')
+			event_str(event, texts[i].key, texts[i].value);
+	for (int i = 0; i < CONTROL_QUEUE_STATES; i++)
+		if (queue->states & 1u << i)
+			event_str(event, "state", control_queue_state_words[i]);
+	if (queue->older_s > 0)
+		event_u64(event, "older_seconds", queue->older_s);
+	if (queue->younger_s > 0)
+		event_u64(event, "younger_seconds", queue->younger_s);
+	if (queue->all)
+		event_str(event, "all", "yes");
+}
+
 /* Who changes the service or the queue is named in the log. */
 static void client_log(const struct client *client, const struct control_request *request)
 {
@@ -155,12 +183,10 @@ static void client_log(const struct client *client, const struct control_request
 
 	event_open(&event, EVENT_NO_COUNT, "control");
 	event_str(&event, "command", control_command_words[request->command]);
-	if (request->command == CONTROL_COMMAND_QUEUE)
+	if (request->command == CONTROL_COMMAND_QUEUE) {
 		event_str(&event, "action", control_queue_action_words[queue->action]);
-	if (queue->id[0] != '\0')
-		event_str(&event, "queue_id", queue->id);
-	if (queue->destination[0] != '\0')
-		event_str(&event, "destination", queue->destination);
+		filter_log(&event, queue);
+	}
 	if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0) {
 		event_u64(&event, "uid", peer.uid);
 		event_u64(&event, "pid", (uint64_t)peer.pid);

@@ -8,8 +8,8 @@
  * by the tables, by CONTROL_TALLIES_MAX and by the number of certificates; control.c refuses what is
  * over its limit.
  *
- * A histogram's buckets end with the last one that a value fell into: the higher ones would repeat
- * its number, and thirty lines a histogram are much where ten say the same.
+ * A histogram always prints all of its buckets: ones that appear later would make sums over several
+ * gateways wrong.
  *
  * Rejected: OpenMetrics (its `_total` and `# EOF` rules buy nothing here).
  */
@@ -71,7 +71,7 @@ static void histogram_print(FILE *out, const struct histogram_info *info, enum h
 
 	histogram_sum(histogram, &sum);
 	head_print(out, info->metric, "histogram", info->help);
-	for (int i = 0; i < HISTOGRAM_BUCKETS - 1 && below < sum.count; i++) {
+	for (int i = 0; i < HISTOGRAM_BUCKETS - 1; i++) {
 		below += sum.buckets[i];
 		fprintf(out, "%s_bucket{le=\"%.10g\"} %" PRIu64 "\n", info->metric,
 			(double)(1ull << i) * info->scale, below);

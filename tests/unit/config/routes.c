@@ -201,6 +201,11 @@ Test(routes, refuses)
 			P
 			"5: policy: no route for relay domain \"c.example\": write it or \"*\" in "
 			"the domains of a route"},
+		{BASE REST "route w { domains = { w.example }\n"
+			   "next_hops = { \"smtp:a.example:25 weight=2\", mx } }",
+			P
+			"5: route \"w\": weights are used by choose = weight only: write choose = "
+			"\"weight\""},
 		{BASE REST "spool { stream_bytes = 16385\n segment_bytes = 65536 }",
 			P "5: spool: segment_bytes is less than 4 times stream_bytes: write "
 			  "segment_bytes = 65540 or more"},

@@ -286,13 +286,9 @@ Test(control_metrics, histogram)
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
 		cr_expect_float_eq(value_of(&reader, rows[i].sample), rows[i].value, 1e-7, "%s",
 			rows[i].sample);
-	for (size_t i = 0; i < reader.samples_n; i++) {
-		cr_expect_neq(
-			strcmp(reader.samples[i], "postern_spool_batch_messages_bucket{le=\"8\"}"),
-			0, "a bucket after the last one in use");
+	for (size_t i = 0; i < reader.samples_n; i++)
 		delivery_n += strncmp(reader.samples[i], "postern_relay_delivery_seconds", 30) == 0;
-	}
-	cr_expect_eq(delivery_n, 3, "an empty histogram has no bucket but +Inf");
+	cr_expect_eq(delivery_n, HISTOGRAM_BUCKETS + 2, "an empty histogram has all its buckets");
 	reader_close(&reader);
 }
 

@@ -405,6 +405,21 @@ Test(queue, ids_that_are_none)
 	cr_expect_eq(workers[0].asked, 0);
 }
 
+/* An id of 0 must never become a filter that matches everything. */
+Test(queue, zero_is_no_id)
+{
+	static const char *const texts[] = {"0", "0000000000000000"};
+
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		struct control_queue_request request = {.action = CONTROL_QUEUE_DELETE};
+
+		snprintf(request.id, sizeof(request.id), "%s", texts[i]);
+		cr_assert(queue_ask(queue, &request, 7));
+		cr_expect_str_eq(text_at(answer, "error"), "that is no queue id", "%s", texts[i]);
+	}
+	cr_expect_eq(workers[0].asked, 0);
+}
+
 /* ---- sums ---- */
 
 static void tally_set(int worker, const char *destination, uint64_t ready, uint64_t deferred,
