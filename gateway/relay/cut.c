@@ -18,6 +18,8 @@
  * before the client heard the answer leaves the message with the next hop, and the client sends it
  * again. Both are the at-least-once that SMTP has everywhere (RFC 5321 6.1).
  *
+ * A message whose sender asked to be told of the delivery goes into the queue, which writes reports.
+ *
  * Non-goals: Maildir and MX routes (config/ refuses them), more recipients than CUT_RECIPIENTS_MAX
  * or than the route's recipients_max: one transaction or none.
  */
@@ -57,7 +59,7 @@ enum cut_class {
 
 static enum cut_class class_of(const struct relay_job *job, const struct relay_outcome *outcome)
 {
-	if (outcome->result == RELAY_RESULT_DONE)
+	if (outcome->result == RELAY_RESULT_DONE && job->started_ms != 0)
 		return CUT_DELIVERED;
 	if (outcome->result == RELAY_RESULT_NEVER && outcome->code >= 500 &&
 		!job->connection_failed && job->started_ms != 0)
@@ -189,7 +191,8 @@ static void job_done(struct relay_job *job)
 
 /* ---- its beginning ---- */
 
-/* The route of all recipients; NULL: they have several, or it does not cut through. */
+/* The route of all recipients; NULL: they have several, it does not cut through, or somebody wants a
+ * report of the delivery. */
 static const struct route_settings *route_of(
 	const struct relay *relay, const struct smtp_envelope *envelope)
 {
@@ -202,7 +205,8 @@ static const struct route_settings *route_of(
 		const struct route_settings *one =
 			relay_route(relay->routes, recipient->address.domain);
 
-		if (one == NULL || !one->cutthrough || (route != NULL && one != route))
+		if (one == NULL || !one->cutthrough || (route != NULL && one != route) ||
+			recipient->notify & SMTP_NOTIFY_SUCCESS)
 			return NULL;
 		route = one;
 	}

@@ -113,6 +113,7 @@ static bool forget_one(struct relay_schedule *schedule)
 		return false;
 	destination =
 		container_of(list_pop_front(&schedule->unused), struct relay_destination, unused);
+	wheel_clear(relay_schedule_wheel(schedule), &destination->retry);
 	list_remove(&destination->hash);
 	list_remove(&destination->dirty);
 	list_remove(&destination->wanting);
@@ -232,6 +233,20 @@ static bool give_maildir(struct relay_destination *destination, uint8_t hop, uin
 	return true;
 }
 
+/* Messages wait, and no run is free: it is served again when one is. */
+static bool starved(struct relay_destination *destination)
+{
+	struct relay_schedule *schedule = destination->schedule;
+
+	if (destination->directs_n > 0 || destination->runs_n > 0 || destination->trips_n == 0 ||
+		schedule->pools.runs.live < schedule->pools.runs.max)
+		return false;
+	count(COUNTER_RELAY_RUNS_FULL);
+	if (list_empty(&destination->starved))
+		list_push_back(&schedule->starved, &destination->starved);
+	return true;
+}
+
 /* One piece of work to whoever is to have it and can take it now. */
 static bool serve_one(struct relay_destination *destination, uint64_t now_ms)
 {
@@ -300,12 +315,16 @@ void relay_destination_serve(struct relay_destination *destination)
 {
 	struct relay_schedule *schedule = destination->schedule;
 	uint64_t now_ms = relay_schedule_now(schedule);
+	bool hungry = false;
 	uint64_t wait_ms;
 	uint8_t hop;
 
 	/* Bounded: every piece of work given takes a link or a place at a Maildir. */
-	while (waiting(destination) > 0 && serve_one(destination, now_ms))
+	while (waiting(destination) > 0 && !(hungry = starved(destination)) &&
+		serve_one(destination, now_ms))
 		;
+	if (hungry)
+		return;
 	if (waiting(destination) == 0 && destination->asked == 0)
 		return;
 	if (wants(destination, now_ms, &hop)) {

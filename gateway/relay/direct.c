@@ -16,6 +16,7 @@
 static void give_up(
 	struct relay_direct *direct, const struct relay_outcome *outcome, bool connection_failed)
 {
+	ASSERT(outcome->result != RELAY_RESULT_DONE);
 	if (direct->stopped)
 		return;
 	list_remove(&direct->node);
@@ -50,6 +51,9 @@ static void wait_for_link(struct relay_direct *direct)
 {
 	struct relay_destination *destination = direct->destination;
 
+	if (direct->deadline_ms > 0)
+		wheel_set(relay_schedule_wheel(direct->schedule), &direct->timer,
+			direct->deadline_ms);
 	list_push_back(&destination->directs, &direct->node);
 	destination->directs_n++;
 	relay_destination_touch(destination);
@@ -132,10 +136,12 @@ static void direct_done(struct relay_job *job)
 		if (place(direct))
 			return;
 		job->connection_failed = true;
-	} else if (job->connection_failed && !direct->stopped && job->recipients_n > 0) {
-		relay_destination_failed(direct->destination, direct->hop, job->next_hop,
-			job->recipients[0].outcome);
-	} else if (!job->connection_failed) {
+	} else if (job->connection_failed && !direct->stopped) {
+		struct relay_outcome why;
+
+		relay_job_failure(job, &why);
+		relay_destination_failed(direct->destination, direct->hop, job->next_hop, &why);
+	} else if (!job->connection_failed && relay_job_heard(job)) {
 		relay_destination_good(direct->destination, direct->hop);
 	}
 	finish(direct);
@@ -198,10 +204,8 @@ bool relay_schedule_direct(struct relay *relay, const struct route_settings *rou
 	job->holder = direct;
 	job->done = direct_done;
 	job->connection_failed = false;
-	if (job->ms_max > 0) {
+	if (job->ms_max > 0)
 		direct->deadline_ms = relay_schedule_now(schedule) + job->ms_max;
-		wheel_set(relay_schedule_wheel(schedule), &direct->timer, direct->deadline_ms);
-	}
 	if (place(direct))
 		return true;
 	wheel_clear(relay_schedule_wheel(schedule), &direct->timer);

@@ -206,7 +206,9 @@ void relay_link_failed(
 
 	link_free(link);
 	if (!destination->schedule->relay->draining) {
-		if (outcome->result == RELAY_RESULT_NEVER && destination->hops_n == 1)
+		/* Not final where other links stand: the next hop takes mail, but not more of us. */
+		if (outcome->result == RELAY_RESULT_NEVER && destination->hops_n == 1 &&
+			destination->hops[hop].links_n == destination->hops[hop].opening_n)
 			relay_destination_doom(destination, outcome);
 		else
 			relay_destination_failed(destination, hop, next_hop, outcome);

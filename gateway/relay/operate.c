@@ -11,7 +11,8 @@
  *	bounce	everything		returned to the sender	the rest, when the run is over
  *	flush	as retry
  *
- * What a run delivers meanwhile is delivered. Such entries count as matched. The asked-for delete or
+ * A message that nobody waits for any more is on its way out and is left alone. What a run delivers
+ * meanwhile is delivered. Such entries count as matched. The asked-for delete or
  * bounce of a running entry is remembered in memory only: a crash before the run's end loses it.
  */
 #include "relay/query-private.h"
@@ -70,6 +71,8 @@ bool relay_entry_operate(struct relay *relay, struct spool_entry *entry, enum re
 {
 	struct relay_schedule *schedule = relay->schedule;
 
+	if (entry->pending_n == 0)
+		return false; /* it is about to go */
 	switch (kind) {
 	case RELAY_QUERY_RETRY:
 		return retry(schedule, entry, "retry asked for");

@@ -201,13 +201,28 @@ static bool dead_link(const struct relay_run *run)
 	return true;
 }
 
-/* The next hop said something about this message. */
-static bool heard(const struct relay_run *run)
+bool relay_job_heard(const struct relay_job *job)
 {
-	for (uint32_t i = 0; i < run->job.recipients_n; i++)
-		if (run->outcomes[i].code != 0 || run->outcomes[i].result == RELAY_RESULT_DONE)
+	for (uint32_t i = 0; i < job->recipients_n; i++)
+		if (job->recipients[i].outcome->code != 0 ||
+			job->recipients[i].outcome->result == RELAY_RESULT_DONE)
 			return true;
 	return false;
+}
+
+/* Some recipients may have been answered before it failed (LMTP). What waits for the next hop is told
+ * of the failure, so it must not be given their 250. */
+void relay_job_failure(const struct relay_job *job, struct relay_outcome *outcome)
+{
+	relay_outcome_make(outcome, RELAY_RESULT_LATER, "4.4.2", "the connection was lost");
+	for (uint32_t i = job->recipients_n; i-- > 0;) {
+		const struct relay_outcome *one = job->recipients[i].outcome;
+
+		if (one->result != RELAY_RESULT_LATER || (one->code != 0 && one->code != 421))
+			continue;
+		*outcome = *one;
+		return;
+	}
 }
 
 static void run_done(struct relay_job *job)
@@ -230,10 +245,14 @@ static void run_done(struct relay_job *job)
 		return;
 	}
 	count(COUNTER_RELAY_ATTEMPTS);
-	if (failed)
-		relay_destination_failed(destination, run->hop, job->next_hop, &run->outcomes[0]);
-	else if (heard(run))
+	if (failed) {
+		struct relay_outcome why;
+
+		relay_job_failure(job, &why);
+		relay_destination_failed(destination, run->hop, job->next_hop, &why);
+	} else if (relay_job_heard(job)) {
 		relay_destination_good(destination, run->hop);
+	}
 	relay_run_settle(run);
 }
 

@@ -22,7 +22,7 @@
 
 #define RELAY_DESTINATIONS_MAX   4096 /* a worker; unused ones are forgotten, oldest first */
 #define RELAY_DESTINATION_HASH   1024
-#define RELAY_TRIPS_MAX          (1u << 20) /* 48 octets each; more entries wait in `fresh` */
+#define RELAY_TRIPS_MAX          (1u << 20) /* 48 octets each; more entries wait */
 #define RELAY_RUNS_EXTRA         64         /* runs beyond connections: Maildirs, reports */
 #define RELAY_RUNS_MAX           4000       /* counted in 12 bits of relay_jobs */
 #define RELAY_RUN_RECIPIENTS_MAX 1000       /* caps recipients_max */
@@ -31,6 +31,7 @@
 #define RELAY_SWEEP_TURN_MAX     500        /* waiting trips looked at in a turn */
 #define RELAY_DIAL_TRIES_MAX     5          /* addresses tried for one link */
 #define RELAY_CROWDED_MS         10000      /* wait when there is no room for a destination */
+#define RELAY_LONG_LINE_MS       60000      /* wait when a destination's line is long enough */
 #define RELAY_HOP_RETRY_MS_MIN   1000       /* first back-off of a hop */
 #define RELAY_HOP_FULL_MS        1000       /* pause when a hop refuses further connections */
 #define RELAY_HOP_CUT_OFFS       3          /* links lost in mid-message that count as a failure */
@@ -300,6 +301,10 @@ void relay_runs_unreported(struct relay_schedule *schedule);
 void relay_outcome_text(const struct relay_outcome *outcome, char *text, size_t n);
 void relay_outcome_make(struct relay_outcome *outcome, enum relay_result result,
 	const char *enhanced, const char *text);
+/* Why its connection failed: the outcome of those it left without a word of their own. */
+void relay_job_failure(const struct relay_job *job, struct relay_outcome *outcome);
+/* The next hop said something about this message. */
+bool relay_job_heard(const struct relay_job *job);
 
 /* ---- link.c, dial.c ---- */
 

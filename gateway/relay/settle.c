@@ -267,7 +267,7 @@ static uint32_t gather(struct relay_run *run, enum relay_class class)
 	uint32_t n = 0;
 
 	if (entry->envelope.reverse_path.text.n == 0 ||
-		(kind == RELAY_DSN_RELAYED && run->job.dsn_passed))
+		(class == RELAY_CLASS_DELIVERED && run->job.dsn_passed)) /* theirs to report */
 		return 0;
 	for (uint32_t i = 0; i < run->job.recipients_n; i++) {
 		const struct spool_recipient *recipient =

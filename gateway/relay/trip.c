@@ -102,9 +102,20 @@ void relay_entry_loosen(struct spool_entry *entry)
 
 /* ---- admission ---- */
 
-/* The trip for one loose recipient; NULL: no room, stop. *wait: its destination finds no room. */
+/* A destination has no more trips in line than are left for all others: one that is dead takes half
+ * of them, two take a third each. */
+static bool line_long(
+	const struct relay_schedule *schedule, const struct relay_destination *destination)
+{
+	const struct pool *trips = &schedule->pools.trips;
+
+	return destination->trips_n > 0 && destination->trips_n >= trips->max - trips->live;
+}
+
+/* The trip for one loose recipient; NULL: no room, stop. *wait_ms: its destination finds no room, or
+ * has no more for now. */
 static struct relay_trip *trip_for(struct relay_schedule *schedule, struct spool_entry *entry,
-	uint32_t index, uint64_t stamp, bool *wait)
+	uint32_t index, uint64_t stamp, uint64_t *wait_ms)
 {
 	struct span domain = entry->recipients[index].smtp.address.domain;
 	const struct route_settings *route = relay_route(schedule->relay->routes, domain);
@@ -113,11 +124,15 @@ static struct relay_trip *trip_for(struct relay_schedule *schedule, struct spool
 
 	if (route != NULL)
 		destination = relay_destination_get(schedule, route, domain);
-	*wait = destination == NULL;
-	if (*wait)
+	*wait_ms = destination == NULL ? RELAY_CROWDED_MS : 0;
+	if (destination == NULL)
 		return NULL;
 	if (destination->stamp == stamp)
 		return destination->newest;
+	if (line_long(schedule, destination)) {
+		*wait_ms = RELAY_LONG_LINE_MS;
+		return NULL;
+	}
 	trip = trip_new(schedule, entry, destination);
 	if (trip == NULL)
 		return NULL;
@@ -169,26 +184,28 @@ static void trip_record(struct relay_schedule *schedule, const struct relay_trip
 static bool admit(struct relay_schedule *schedule, struct spool_entry *entry)
 {
 	uint64_t stamp = ++schedule->stamp;
-	bool crowded = false;
+	uint64_t crowded_ms = 0;
 
 	for (uint32_t i = 0; i < entry->recipients_n; i++) {
 		struct relay_trip *trip;
-		bool wait;
+		uint64_t wait_ms;
 
 		if (!relay_recipient_loose(&entry->recipients[i]))
 			continue;
-		trip = trip_for(schedule, entry, i, stamp, &wait);
-		if (trip == NULL && !wait)
+		trip = trip_for(schedule, entry, i, stamp, &wait_ms);
+		if (trip == NULL && wait_ms == 0)
 			return false;
 		if (trip == NULL) {
-			crowded = true;
+			if (crowded_ms == 0 || wait_ms < crowded_ms)
+				crowded_ms = wait_ms;
 			continue;
 		}
 		trip_add(trip, i);
 	}
 	list_remove(&entry->relay_node);
-	if (crowded)
-		(void)relay_entry_defer(schedule, entry, RELAY_CROWDED_MS);
+	if (crowded_ms > 0)
+		(void)relay_entry_defer(schedule, entry,
+			relay_backoff_ms(crowded_ms, crowded_ms, 0, &schedule->random));
 	return true;
 }
 
@@ -337,7 +354,8 @@ bool relay_trips_settle(struct relay_schedule *schedule)
 		struct relay_trip *trip;
 		struct relay_run *run;
 
-		if (list_empty(&schedule->doomed))
+		/* Each would hold a run until there is room for its report. */
+		if (list_empty(&schedule->doomed) || !list_empty(&schedule->unreported))
 			return false;
 		trip = container_of(schedule->doomed.next, struct relay_trip, node);
 		run = relay_run_new(trip);

@@ -99,6 +99,8 @@ static void teardown(void)
 
 TestSuite(cut, .init = setup, .fini = teardown);
 
+static uint8_t notify; /* of all recipients */
+
 static void recipient_add(const char *text)
 {
 	struct smtp_recipient *recipient = &recipients[envelope.recipients_n++];
@@ -107,7 +109,8 @@ static void recipient_add(const char *text)
 	*recipient = (struct smtp_recipient){
 		.address = {.text = span_str(text),
 			.local = span_of(text, at ? (size_t)(at - text) : strlen(text)),
-			.domain = at ? span_str(at + 1) : span_of(NULL, 0)}};
+			.domain = at ? span_str(at + 1) : span_of(NULL, 0)},
+		.notify = notify};
 	list_init(&recipient->node);
 	list_push_back(&envelope.recipients, &recipient->node);
 }
@@ -166,6 +169,18 @@ Test(cut, which_messages)
 			answer_all(RELAY_RESULT_DONE, 250);
 		cr_expect(relay_cuts_idle(&relay));
 	}
+}
+
+/* A report of success is written with a message of the queue only. */
+Test(cut, not_where_success_is_to_be_reported)
+{
+	notify = SMTP_NOTIFY_FAILURE;
+	cr_expect(cut_try("u@a.example"));
+	answer_all(RELAY_RESULT_DONE, 250);
+	notify = SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_FAILURE;
+	cr_expect_not(cut_try("u@a.example"));
+	notify = 0;
+	cr_expect(relay_cuts_idle(&relay));
 }
 
 Test(cut, the_job)

@@ -2,6 +2,8 @@
 /* direct.c -- jobs past the spool: taken or refused at once, and always ended, once. */
 #include "tests/unit/relay/whole.h"
 
+#include "base/clock.h"
+
 TestSuite(direct, .timeout = WHOLE_LIMIT_S);
 
 struct direct_job {
@@ -126,5 +128,78 @@ Test(direct, jobs_do_not_wait_forever)
 	cr_expect(one.outcome.result == RELAY_RESULT_LATER);
 	sink_go(0);
 	whole_until_empty();
+	whole_close();
+}
+
+/* What the next hop said to another message before it went is no answer to a job that waited. */
+Test(direct, a_waiting_job_does_not_get_another_s_250)
+{
+	struct direct_job one;
+
+	whole_prepare();
+	whole_routes[WHOLE_A].connections_max = 1;
+	whole_open();
+	sink_block(0);
+	sink_leaves(0, true);
+	(void)whole_send("s@c.example", "u@a.example v@a.example");
+	while (sink_seen(0).blocked < 1)
+		whole_for_ms(2);
+	direct_init(&one, "u@a.example");
+	cr_assert(direct_ask(&one));
+	sink_go(0);
+	direct_wait(&one);
+	cr_expect(one.outcome.result == RELAY_RESULT_LATER, "%s", one.outcome.text);
+	cr_expect(one.outcome.code == 421, "%u", one.outcome.code);
+	sink_leaves(0, false);
+	whole_until_empty();
+	whole_close();
+}
+
+Test(direct, a_job_that_waits_again_keeps_its_limit)
+{
+	struct direct_job one;
+	uint64_t begun_ms;
+
+	whole_prepare();
+	whole_routes[WHOLE_A].connections_max = 1;
+	whole_open();
+	(void)whole_send("s@c.example", "u@a.example");
+	whole_until_empty();
+	sink_tired(0, 1);
+	sink_greeting(0, "220-one moment"); /* and no more */
+	direct_init(&one, "u@a.example");
+	one.job.ms_max = 200;
+	begun_ms = clock_ms();
+	cr_assert(direct_ask(&one));
+	direct_wait(&one);
+	cr_expect(sink_seen(0).connections == 2);
+	cr_expect(one.outcome.result == RELAY_RESULT_LATER);
+	cr_expect(clock_ms() - begun_ms < whole_config.relay.reply_ms_max / 2);
+	relay_abort(whole);
+	whole_close();
+}
+
+Test(direct, only_an_answer_makes_a_hop_good)
+{
+	const struct relay_destination *destination;
+	struct direct_job one, two;
+
+	whole_prepare();
+	whole_open();
+	sink_stop(0);
+	direct_init(&one, "u@a.example");
+	cr_assert(direct_ask(&one));
+	direct_wait(&one);
+	destination = relay_destination_find(whole->schedule, &whole_routes[WHOLE_A], "route:a");
+	cr_assert(destination != NULL && destination->down);
+	sink_start(0);
+	whole_for_ms(100);
+	direct_init(&two, "u@a.example");
+	cr_assert(direct_ask(&two));
+	while (two.job.started_ms == 0)
+		whole_turn();
+	relay_schedule_direct_stop(whole, &two.job);
+	direct_wait(&two);
+	cr_expect(destination->down, "nothing was heard from it");
 	whole_close();
 }

@@ -264,6 +264,48 @@ Test(query, many_bounces_wait_for_room_for_their_reports)
 	whole_close();
 }
 
+/* However many are returned, deliveries find a run. */
+Test(query, many_bounces_leave_room_for_deliveries)
+{
+	int64_t full = counter_sum(COUNTER_RELAY_RUNS_FULL);
+
+	open_slow();
+	for (int i = 0; i < 200; i++)
+		(void)whole_send("s@b.example", "later@a.example");
+	while (counter_sum(COUNTER_QUEUE_DEFERRED) < 200)
+		whole_turn();
+	cr_expect(matched((struct relay_query){.kind = RELAY_QUERY_BOUNCE}) == 200);
+	whole_until_empty();
+	cr_expect(sink_seen(1).messages == 200);
+	cr_expect(counter_sum(COUNTER_RELAY_RUNS_FULL) == full, "%lld",
+		(long long)(counter_sum(COUNTER_RELAY_RUNS_FULL) - full));
+	whole_close();
+}
+
+/* A crash came between a message's last delivery and its end; the operator comes before the relay. */
+Test(query, what_is_delivered_already_is_not_returned)
+{
+	static const enum relay_query_kind kinds[] = {
+		RELAY_QUERY_BOUNCE, RELAY_QUERY_DELETE, RELAY_QUERY_RETRY, RELAY_QUERY_HOLD};
+
+	for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+		const struct spool_fate_change change = {0, SPOOL_FATE_DELIVERED, false};
+		const struct spool_attempt attempt = {
+			.next_hop = "x", .text = "250 ok", .changes = &change, .changes_n = 1};
+		uint64_t id;
+
+		open_slow();
+		id = send_deferred("s@b.example", "later@a.example");
+		spool_attempt(whole->facts.spool, whole_entry(id), &attempt);
+		whole_restart();
+		cr_assert(whole_entry(id) != NULL && whole_entry(id)->pending_n == 0);
+		(void)matched((struct relay_query){.kind = kinds[i]});
+		whole_until_empty();
+		cr_expect(sink_seen(1).messages == 0);
+		whole_close();
+	}
+}
+
 /* What is asked for while a transaction runs happens when it is over. */
 Test(query, a_running_message_is_changed_when_its_run_is_over)
 {

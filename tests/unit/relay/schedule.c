@@ -364,6 +364,32 @@ Test(schedule, an_mx_that_refuses_everybody_is_final)
 	whole_close();
 }
 
+Test(schedule, an_mx_that_takes_mail_but_no_further_connection_is_not_final)
+{
+	uint64_t id;
+
+	whole_prepare();
+	whole_config.relay.resolvers = (const char *const[]){"127.0.0.1"};
+	whole_config.relay.resolvers_n = 1;
+	whole_open();
+	sink_block(0);
+	(void)whole_send("s@b.example", "u@[127.0.0.1]");
+	while (sink_seen(0).blocked < 1)
+		whole_for_ms(2);
+	sink_greeting(0, "554 5.7.1 one at a time");
+	id = whole_send("s@b.example", "v@[127.0.0.1]");
+	while (sink_seen(0).connections < 2)
+		whole_for_ms(2);
+	whole_for_ms(50);
+	cr_assert(whole_entry(id) != NULL);
+	cr_expect_str_eq(whole_fates(id), "PENDING");
+	sink_go(0);
+	whole_until_empty();
+	cr_expect(sink_seen(0).messages == 2);
+	cr_expect(sink_seen(1).messages == 0, "no report");
+	whole_close();
+}
+
 /* The reply that the sender of one message to `domain` is told of. */
 static void expect_final(const char *domain, const char *hostname)
 {
@@ -440,6 +466,67 @@ Test(schedule, success_is_reported_where_asked_for)
 	cr_expect(counter_sum(COUNTER_RELAY_DSN_RELAYED) == 1);
 	cr_expect(counter_sum(COUNTER_RELAY_DSN_FAILED) == 0);
 	cr_expect(sink_seen(1).messages == 2);
+	whole_close();
+}
+
+Test(schedule, success_is_left_to_a_store_that_reports_it)
+{
+	whole_prepare();
+	sink_offers(0, "DSN");
+	whole_open();
+	whole_notify = SMTP_NOTIFY_SUCCESS;
+	(void)whole_send("s@b.example", "u@a.example");
+	(void)whole_send("s@b.example", "u@smtp.example");
+	whole_notify = 0;
+	whole_until_empty();
+	cr_expect(sink_seen(0).messages == 2);
+	cr_expect(sink_seen(1).messages == 0);
+	whole_close();
+}
+
+/* A line holds no more trips than are left for others. */
+Test(schedule, a_long_line_leaves_trips_for_others)
+{
+	whole_prepare();
+	whole_config.relay.retry_ms_min = whole_config.relay.retry_ms_max = 3600000;
+	whole_open();
+	whole->schedule->pools.trips.max = 8;
+	sink_stop(0);
+	for (int i = 0; i < 8; i++)
+		(void)whole_send("s@c.example", "u@a.example");
+	whole_for_ms(50);
+	cr_expect(whole->schedule->pools.trips.live == 4, "%u", whole->schedule->pools.trips.live);
+	(void)whole_send("s@c.example", "u@b.example");
+	(void)whole_send("s@c.example", "u@b.example v@a.example");
+	whole_until_sink(1, 2);
+	whole_close();
+}
+
+Test(schedule, without_a_free_run_nothing_spins)
+{
+	struct pool *runs;
+	void *taken[RELAY_RUNS_MAX];
+	uint32_t n = 0;
+	unsigned turns = 0;
+	uint64_t end_ms;
+
+	whole_prepare();
+	whole_open();
+	(void)whole_send("s@c.example", "u@a.example");
+	whole_until_empty();
+	cr_assert(sink_seen(0).open == 1);
+	runs = &whole->schedule->pools.runs;
+	while ((taken[n] = pool_get(runs)) != NULL)
+		n++;
+	(void)whole_send("s@c.example", "v@a.example");
+	for (end_ms = clock_ms() + 200; clock_ms() < end_ms; turns++)
+		whole_for_ms(10);
+	cr_expect(counter_sum(COUNTER_RELAY_RUNS_FULL) < 30, "%lld in %u turns",
+		(long long)counter_sum(COUNTER_RELAY_RUNS_FULL), turns);
+	while (n > 0)
+		pool_put(runs, taken[--n]);
+	whole_until_empty();
+	cr_expect(sink_seen(0).messages == 2);
 	whole_close();
 }
 

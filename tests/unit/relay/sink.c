@@ -34,8 +34,8 @@ struct sink {
 	struct connection connections[CONNECTIONS_MAX];
 	struct sink_seen seen;
 	unsigned unavailable, tired, places;
-	bool blocked;
-	char greeting[64];
+	bool blocked, leaves;
+	char greeting[64], offers[32];
 };
 
 static struct sink sinks[SINKS_MAX] = {
@@ -75,8 +75,12 @@ static void message_end(struct sink *sink, struct connection *connection)
 	connection->messages++;
 	sink->seen.messages++;
 	sink->seen.recipients += connection->accepted;
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < (sink->leaves ? 1 : n); i++)
 		say(connection, "250 2.0.0 taken");
+	if (!sink->leaves)
+		return;
+	say(connection, "421 4.3.2 leaving");
+	hang_up(sink, connection);
 }
 
 static void mail(struct sink *sink, struct connection *connection)
@@ -116,6 +120,8 @@ static void command(struct sink *sink, struct connection *connection, const char
 	} else if (strncasecmp(line, "LHLO", 4) == 0 || strncasecmp(line, "EHLO", 4) == 0) {
 		connection->lmtp = line[0] == 'L' || line[0] == 'l';
 		say(connection, "250-sink.example.net");
+		if (sink->offers[0] != '\0')
+			say(connection, sink->offers);
 		say(connection, "250 ENHANCEDSTATUSCODES");
 	} else if (strncasecmp(line, "MAIL", 4) == 0) {
 		mail(sink, connection);
@@ -259,7 +265,8 @@ uint16_t sink_open(unsigned i)
 	sink->port = 0;
 	sink->seen = (struct sink_seen){0};
 	sink->unavailable = sink->tired = sink->places = 0;
-	sink->blocked = false;
+	sink->blocked = sink->leaves = false;
+	sink->offers[0] = '\0';
 	sink->greeting[0] = '\0';
 	sink_start(i);
 	return sink->port;
@@ -334,4 +341,14 @@ void sink_places(unsigned i, unsigned n)
 void sink_greeting(unsigned i, const char *line)
 {
 	SET(i, snprintf(sinks[i].greeting, sizeof(sinks[i].greeting), "%s", line));
+}
+
+void sink_leaves(unsigned i, bool leaves)
+{
+	SET(i, sinks[i].leaves = leaves);
+}
+
+void sink_offers(unsigned i, const char *keyword)
+{
+	SET(i, snprintf(sinks[i].offers, sizeof(sinks[i].offers), "250-%s", keyword));
 }

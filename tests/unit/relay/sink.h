@@ -46,6 +46,10 @@ void sink_block(unsigned i);
 void sink_go(unsigned i);
 /* Connections over so many are greeted with 421; 0: none are. */
 void sink_places(unsigned i, unsigned n);
+/* At a message's end one 250, however many recipients there are, then 421 and the end. */
+void sink_leaves(unsigned i, bool leaves);
+/* A keyword in the answer to EHLO and LHLO. */
+void sink_offers(unsigned i, const char *keyword);
 /* The greeting: 220, or what is given. */
 void sink_greeting(unsigned i, const char *line);
 
