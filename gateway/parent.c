@@ -2,9 +2,9 @@
 /*
  * parent.c -- the small privileged process: opens what needs privilege, then waits.
  *
- * It binds the ports, locks the spool, opens the Maildir roots, reads certificates and keys, loads the tls module, makes the control socket,
- * forks the child that does everything else, and restarts it if it dies. It parses nothing that a
- * peer sent. The listening sockets stay open here, so that connections wait in the backlog while a
+ * It binds the ports, locks the spool, opens the Maildir roots, reads certificates and keys, loads
+ * the tls module, makes the control socket, forks the child that does everything else, and restarts
+ * it if it dies. It parses nothing that a peer sent. The listening sockets stay open here, so that connections wait in the backlog while a
  * child is replaced.
  *
  * Signals: SIGHUP reloads; the first SIGTERM or SIGINT drains, the second stops at once.
@@ -118,17 +118,18 @@ static int listen_all(struct parent *parent, struct err *err)
  * here, it may lie below folders that this user cannot enter. */
 static int maildir_open(struct parent *parent, const char *path, struct err *err)
 {
-	int fd;
 	bool made = mkdir(path, 0700) == 0;
+	int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (made ? O_NOFOLLOW : 0);
+	int fd;
 
 	if (!made && errno != EEXIST)
 		return err_set(err, "route: cannot make %s: %s", path, strerror(errno));
-	if (made && parent->privileged && chown(path, parent->user.uid, parent->user.gid) != 0)
-		return err_set(err, "route: cannot give %s to its user: %s", path, strerror(errno));
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open(path, flags);
 	if (fd < 0)
 		return err_set(err, "route: cannot open maildir %s: %s", path, strerror(errno));
 	parent->maildir_fds[parent->maildir_fds_n++] = fd;
+	if (made && parent->privileged && fchown(fd, parent->user.uid, parent->user.gid) != 0)
+		return err_set(err, "route: cannot give %s to its user: %s", path, strerror(errno));
 	return 0;
 }
 

@@ -9,9 +9,9 @@
  * Draining goes from the door inwards: accepting stops, sessions end, the relay ends what it has
  * begun, the spool writes what it was told; what is still queued waits on disk for the next start.
  *
- * Log lines are collected during a turn and written
- * by one operation of the ring before it waits, in pieces of whole lines of at most PIPE_BUF
- * octets, so that lines of two workers do not mix in a pipe.
+ * Log lines are collected during a turn and written by one operation of the ring before it waits, in
+ * pieces of whole lines of at most PIPE_BUF octets, so that lines of two workers do not mix in a
+ * pipe.
  */
 #include "gateway.h"
 

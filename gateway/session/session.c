@@ -197,6 +197,17 @@ static enum session_step (*const stage_steps[SESSION_STAGE_COUNT])(struct sessio
 	[SESSION_STAGE_END] = end_stage_step,
 };
 
+/* What stays held is copied out of the ring's buffers, which are everybody's: a next hop may think
+ * for minutes. Not so where the spool has octets of them (`rest`), for as long as the disk takes. */
+static void input_keep(struct session *session)
+{
+	if (session->rest.n > 0)
+		return;
+	if (session->wait != SESSION_WAIT_NONE)
+		session_input_done(session);
+	session_input_keep(session);
+}
+
 void session_step(struct session *session)
 {
 	if (session->stepping)
@@ -211,8 +222,7 @@ void session_step(struct session *session)
 			session_limits_update(session);
 		return;
 	}
-	if (session->wait == SESSION_WAIT_NONE)
-		session_input_keep(session);
+	input_keep(session);
 	session_receive(session);
 	session_limits_update(session);
 }

@@ -3,6 +3,9 @@
  * batch.c -- lays out a batch: as many messages as the head and one write take, then the notes, then
  * the copies.
  *
+ * Notes and copies that do not fit wait for a fresh head and go into that in any case, however many
+ * messages wait: they would else wait for a quiet moment that may never come.
+ *
  * First what goes in is chosen and counted, then the frame (headers, metas, padding) is given its
  * size, and only then is anything pointed at. Bodies are written from the blocks that they were
  * received into.
@@ -21,6 +24,7 @@
 /* What was chosen so far. */
 struct plan {
 	uint64_t room;
+	bool fresh; /* nothing stands in the head: it grows for what is longer than a segment */
 	uint64_t bytes;
 	size_t frame;
 	uint32_t iov;
@@ -60,7 +64,7 @@ static void plan_notes(struct spool_log *log, struct plan *plan)
 {
 	size_t n = spool_notes_take(log);
 
-	if (n == 0 || !plan_takes(plan, n))
+	if (n == 0 || (!plan->fresh && !plan_takes(plan, n)))
 		return;
 	log->batch.notes = true;
 	plan->bytes += n;
@@ -75,7 +79,7 @@ static void plan_copies(struct spool_log *log, struct plan *plan)
 		return;
 	attempts = spool_copies_attempts_bytes(log);
 	n = spool_copies_bytes(log) + attempts;
-	if (!plan_takes(plan, n) || fault("spool.rewrite", 0) != 0)
+	if ((!plan->fresh && !plan_takes(plan, n)) || fault("spool.rewrite", 0) != 0)
 		return;
 	log->batch.copies = true;
 	plan->bytes += n;
@@ -200,8 +204,9 @@ int spool_batch_fill(struct spool_log *log)
 	const struct spool_segment *head = log->head;
 	struct plan plan = {.room = head->room - head->bytes};
 
-	if (head->bytes == SPOOL_SEGMENT_HEADER && plan.room < spool_batch_need(log))
-		plan.room = spool_batch_need(log); /* an empty segment grows */
+	plan.fresh = head->bytes == SPOOL_SEGMENT_HEADER;
+	if (plan.fresh && plan.room < spool_batch_need(log))
+		plan.room = spool_batch_need(log);
 	batch->messages_n = 0;
 	batch->notes = false;
 	batch->copies = false;

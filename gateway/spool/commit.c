@@ -323,7 +323,9 @@ void spool_log_put(struct spool_log *log, struct spool_message *message)
 /* Notes that cannot be written now do not keep the worker from ending. */
 bool spool_log_idle(const struct spool_log *log)
 {
-	bool fails = log->error != 0 || log->make.error != 0;
+	size_t first = log->writing.n > 0 ? log->writing.n : log->noted.n;
+	bool fails =
+		log->error != 0 || (log->make.error != 0 && !spool_segment_head_takes(log, first));
 	bool notes = log->noted.n > 0 || log->writing.n > 0;
 
 	return log->waiting_n == 0 && log->batch.step == SPOOL_BATCH_NONE && !log->wait.armed &&

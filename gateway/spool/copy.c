@@ -3,7 +3,8 @@
  * copy.c -- moves the live messages of the oldest segment to the head, so that it can go.
  *
  * A message that nobody takes for days would keep every segment behind it. When the log takes more
- * than twice what is live in it (and more than a few segments), the oldest segment's messages are
+ * than twice what is live in it (and more than a few segments), or is cut into very many segments, as
+ * every start leaves one behind, the oldest segment's messages are
  * read, some at a time, and join the next batch as copies: the record as it was, with the fates as
  * they are now, and the kept attempts behind it. They come after the batch's notes, so what was
  * noted before is in them and what is noted later stands behind them. Until the batch is synced
@@ -53,9 +54,11 @@ static struct spool_segment *segment_due(const struct spool_log *log)
 	uint64_t segment = log->spool->settings->segment_bytes;
 	uint64_t few = SPOOL_SEGMENTS_FEW * segment;
 	uint64_t twice = 2 * shard->live_bytes + 2 * segment;
+	bool large = log->room > (few > twice ? few : twice);
+	bool many = shard->segments_n > SPOOL_SEGMENTS_MANY + twice / segment;
 	struct spool_segment *first;
 
-	if (list_empty(&shard->segments) || log->room <= (few > twice ? few : twice))
+	if (list_empty(&shard->segments) || (!large && !many))
 		return NULL;
 	first = container_of(shard->segments.next, struct spool_segment, node);
 	if (first->live == 0 || first == log->head || first == log->next ||

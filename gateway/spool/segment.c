@@ -263,7 +263,7 @@ void spool_segment_prepare(struct spool_log *log)
 
 /* ---- the head ---- */
 
-static bool head_takes(const struct spool_log *log, uint64_t n)
+bool spool_segment_head_takes(const struct spool_log *log, uint64_t n)
 {
 	const struct spool_segment *head = log->head;
 
@@ -273,7 +273,7 @@ static bool head_takes(const struct spool_log *log, uint64_t n)
 
 bool spool_segment_room(struct spool_log *log, uint64_t n)
 {
-	if (head_takes(log, n))
+	if (spool_segment_head_takes(log, n))
 		return true;
 	if (log->next == NULL) {
 		make_start(log);
@@ -294,11 +294,20 @@ void spool_segment_written(struct spool_log *log, uint64_t n)
 		room_add(log, head, head->bytes - head->room);
 }
 
+/* One that nothing was ever written to with success goes ahead of the oldest: it would else stay
+ * behind it, and a disk that fails leaves one a second. */
 void spool_segment_retire(struct spool_log *log)
 {
-	if (log->head != NULL)
-		log->head->dead = true;
+	struct spool_segment *head = log->head;
+
 	log->head = NULL;
+	if (head == NULL)
+		return;
+	head->dead = true;
+	if (head->bytes > SPOOL_SEGMENT_HEADER)
+		return;
+	list_remove(&head->node);
+	list_push_back(log->shard->segments.next, &head->node);
 }
 
 void spool_segment_vanished(struct spool_log *log)

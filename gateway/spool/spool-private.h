@@ -26,18 +26,19 @@
 #include "spool/spool.h"
 #include "spool/store-private.h"
 
-#define SPOOL_FILLING_MAX  100000     /* messages under way, a worker; sessions_max binds first */
-#define SPOOL_RUN_BLOCKS   8          /* a streaming message holds twice as many at most */
-#define SPOOL_WRITE_IOV    16         /* blocks of one write to a large file */
-#define SPOOL_BATCH_IOV    1024       /* the kernel's limit for one write */
-#define SPOOL_FRAME_BYTES  (1u << 20) /* headers and metas of a batch; one message may have more */
-#define SPOOL_NOTES_BYTES  (8u << 20) /* attempts waiting to be written */
-#define SPOOL_NOTES_SOON   (256u << 10) /* so many do not wait for their time */
-#define SPOOL_COPIES_MAX   64           /* messages moved at a time */
-#define SPOOL_COPY_BYTES   (1u << 20)   /* of them; one message may have more */
-#define SPOOL_SEGMENTS_FEW 4            /* so many are never too many */
-#define SPOOL_PAUSE_MS     1000         /* between two looks at the store, and after a failure */
-#define SPOOL_REPLY_MAX    600          /* text of a next hop's final reply */
+#define SPOOL_FILLING_MAX   100000     /* messages under way, a worker; sessions_max binds first */
+#define SPOOL_RUN_BLOCKS    8          /* a streaming message holds twice as many at most */
+#define SPOOL_WRITE_IOV     16         /* blocks of one write to a large file */
+#define SPOOL_BATCH_IOV     1024       /* the kernel's limit for one write */
+#define SPOOL_FRAME_BYTES   (1u << 20) /* headers and metas of a batch; one message may have more */
+#define SPOOL_NOTES_BYTES   (8u << 20) /* attempts waiting to be written */
+#define SPOOL_NOTES_SOON    (256u << 10) /* so many do not wait for their time */
+#define SPOOL_COPIES_MAX    64           /* messages moved at a time */
+#define SPOOL_COPY_BYTES    (1u << 20)   /* of them; one message may have more */
+#define SPOOL_SEGMENTS_FEW  4            /* so many are never too many */
+#define SPOOL_SEGMENTS_MANY 64           /* so many, and twice what is live would fill, are */
+#define SPOOL_PAUSE_MS      1000         /* between two looks at the store, and after a failure */
+#define SPOOL_REPLY_MAX     600          /* text of a next hop's final reply */
 
 /* ---- message.c ---- */
 
@@ -291,6 +292,8 @@ uint64_t spool_batch_need(struct spool_log *log);
 MUST_USE int spool_batch_fill(struct spool_log *log);
 
 /* segment.c */
+/* The head has room for n octets as it is. */
+bool spool_segment_head_takes(const struct spool_log *log, uint64_t n);
 /* The head has room for n octets, or has become a segment that has. False: none yet, or none to be
  * had (make.error). */
 MUST_USE bool spool_segment_room(struct spool_log *log, uint64_t n);

@@ -26,8 +26,8 @@
 #include "base/counter.h"
 #include "base/event.h"
 
-#define ID_WORKER_SHIFT 8   /* an id is time in us, then the worker */
-#define DISK_BLOCK      512 /* unit of st_blocks */
+#define DISK_BLOCK 512 /* unit of st_blocks */
+#define BLOCKS_MIN 2   /* a worker's share of the memory: with less no message could begin */
 
 /* ---- opening ---- */
 
@@ -68,8 +68,8 @@ static void shard_take(struct spool *spool, struct spool_log *log)
 		item->segment = NULL;
 		spool_segment_hold(item, segment, item->offset);
 		spool_queue_add(spool, item);
-		if (spool->id_last < item->entry.id >> ID_WORKER_SHIFT)
-			spool->id_last = item->entry.id >> ID_WORKER_SHIFT;
+		if (spool->id_last < item->entry.id >> SPOOL_ID_WORKER)
+			spool->id_last = item->entry.id >> SPOOL_ID_WORKER;
 	}
 }
 
@@ -119,10 +119,11 @@ int spool_open(struct spool **out, const struct spool_settings *settings, struct
 	const char *hostname, struct ring *ring, uint32_t worker, uint32_t workers, struct err *err)
 {
 	struct spool *spool = calloc(1, sizeof(*spool));
+	uint64_t blocks_max;
 	int res;
 
 	(void)hostname;
-	ASSERT(worker < workers && workers <= 1u << ID_WORKER_SHIFT);
+	ASSERT(worker < workers && workers <= 1u << SPOOL_ID_WORKER);
 	*out = NULL;
 	if (spool == NULL)
 		return err_set(err, "spool: out of memory");
@@ -134,8 +135,9 @@ int spool_open(struct spool **out, const struct spool_settings *settings, struct
 	if (spool->items_max == 0)
 		spool->items_max = 1;
 	pool_open(&spool->messages, sizeof(struct spool_message), SPOOL_FILLING_MAX);
+	blocks_max = settings->memory_bytes_max / workers / SPOOL_BLOCK_BYTES;
 	pool_open(&spool->blocks, sizeof(struct spool_block),
-		u32_of(settings->memory_bytes_max / workers / SPOOL_BLOCK_BYTES));
+		u32_of(blocks_max > BLOCKS_MIN ? blocks_max : BLOCKS_MIN));
 	spool_queue_init(spool);
 	spool_access_init(spool);
 	wheel_timer_init(&spool->look_timer, look_fire);
@@ -235,7 +237,7 @@ uint64_t spool_id(struct spool *spool)
 	uint64_t now = clock_real_us();
 
 	spool->id_last = now > spool->id_last ? now : spool->id_last + 1;
-	return spool->id_last << ID_WORKER_SHIFT | spool->worker;
+	return spool->id_last << SPOOL_ID_WORKER | spool->worker;
 }
 
 /* ---- health ---- */

@@ -46,6 +46,7 @@
 #define SPOOL_BLOCK_BYTES    16384
 #define SPOOL_STREAM_MAX     (4u << 20) /* stream_bytes at most */
 #define SPOOL_ID_MAX         24         /* queue id as text, with its NUL */
+#define SPOOL_ID_WORKER      8          /* low bits of a queue id: the worker */
 #define SPOOL_SPLICE_MAX     (1u << 20) /* octets a round of spool_splice() */
 #define SPOOL_ATTEMPT_MS_MAX 100
 #define SPOOL_ATTEMPTS_MAX   8   /* kept of a message: the newest */
@@ -92,6 +93,8 @@ MUST_USE int spool_ready(struct spool *spool);
 /* A fresh queue id: unique on this host; and as text (upper-case hexadecimal). */
 uint64_t spool_id(struct spool *spool);
 void spool_id_text(uint64_t id, char text[SPOOL_ID_MAX]);
+/* When the message was begun, microseconds since 1970: an id is that time, then the worker. */
+uint64_t spool_id_real_us(uint64_t id);
 MUST_USE bool spool_id_parse(const char *text, uint64_t *id);
 
 /*

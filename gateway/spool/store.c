@@ -98,20 +98,41 @@ static int folder_open(int dir, const char *name, const struct owner *owner)
 	return error;
 }
 
-/* DIR itself. */
+/* What was made lasts only once the folder that holds its name is synced. One that may not be read
+ * is left to the kernel. */
+static int above_sync(const struct store *store)
+{
+	int fd = openat(store->dir, "..", FOLDER_FLAGS);
+	int error;
+
+	if (fd < 0)
+		return errno == EACCES ? 0 : -errno;
+	error = fsync(fd) != 0 ? -errno : 0;
+	close(fd);
+	return error;
+}
+
+/* DIR itself. It may be a link, but not instead of the folder that was made just now. */
 static int directory_open(struct store *store, const struct owner *owner, struct err *err)
 {
 	const char *path = store->settings->directory;
 	bool made = mkdir(path, 0700) == 0;
 	struct stat st;
+	int error;
 
 	if (!made && errno != EEXIST)
 		return err_set(err, "spool: cannot make %s: %s", path, strerror(errno));
-	store->dir = open(path, FOLDER_FLAGS);
+	store->dir = open(path, FOLDER_FLAGS | (made ? O_NOFOLLOW : 0));
 	if (store->dir < 0 || fstat(store->dir, &st) != 0)
 		return err_set(err, "spool: cannot open %s: %s", path, strerror(errno));
-	if (made && give(store->dir, owner) != 0)
-		return err_set(err, "spool: cannot give %s to its user: %s", path, strerror(errno));
+	error = made ? give(store->dir, owner) : 0;
+	if (error != 0)
+		return err_set(
+			err, "spool: cannot give %s to its user: %s", path, strerror(-error));
+	error = made ? above_sync(store) : 0;
+	if (error != 0)
+		return err_set(err, "spool: cannot sync the folder that %s is in: %s", path,
+			strerror(-error));
 	if (!made && owner->privileged && st.st_uid != owner->uid)
 		return err_set(err,
 			"spool: %s belongs to user %u and the gateway runs as user %u: give it to "
@@ -131,23 +152,47 @@ static int lock_held(const struct store *store, struct err *err)
 		store->settings->directory, pid[0] != '\0' ? pid : "unknown");
 }
 
+/* Makes it, or opens the one that is there, which must be ours alone: the child's user could have
+ * put a second name of another file in its place, and we may be root. */
+static int lock_open(struct store *store, const struct owner *owner, struct err *err)
+{
+	const char *path = store->settings->directory;
+	const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+	struct stat st;
+	int error = 0;
+
+	store->lock = openat(store->dir, "lock", flags | O_CREAT | O_EXCL, 0600);
+	if (store->lock >= 0)
+		error = give(store->lock, owner);
+	else if (errno == EEXIST)
+		store->lock = openat(store->dir, "lock", flags);
+	if (error == 0 && (store->lock < 0 || fstat(store->lock, &st) != 0))
+		error = -errno;
+	if (error != 0)
+		return err_set(err, "spool: cannot open %s/lock: %s", path, strerror(-error));
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
+		return err_set(err,
+			"spool: %s/lock is no plain file with one name: remove it while no gateway "
+			"runs",
+			path);
+	return 0;
+}
+
 static int lock_take(struct store *store, const struct owner *owner, struct err *err)
 {
 	const char *path = store->settings->directory;
 	char pid[PID_MAX];
 	int n;
 
-	store->lock = openat(store->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (store->lock < 0)
-		return err_set(err, "spool: cannot open %s/lock: %s", path, strerror(errno));
+	if (lock_open(store, owner, err) != 0)
+		return -1;
 	if (flock(store->lock, LOCK_EX | LOCK_NB) != 0) {
 		if (errno == EWOULDBLOCK)
 			return lock_held(store, err);
 		return err_set(err, "spool: cannot lock %s/lock: %s", path, strerror(errno));
 	}
 	n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	if (give(store->lock, owner) != 0 || ftruncate(store->lock, 0) != 0 ||
-		pwrite(store->lock, pid, (size_t)n, 0) != n)
+	if (ftruncate(store->lock, 0) != 0 || pwrite(store->lock, pid, (size_t)n, 0) != n)
 		return err_set(err, "spool: cannot write %s/lock: %s", path, strerror(errno));
 	return 0;
 }

@@ -120,3 +120,12 @@ Test(spool_budget, stalled_messages_leave_room)
 		cr_expect(mail_commit(&stalled[i]) == 0);
 	cr_expect(spool_entries(spool) == COUNT_OF(stalled) + 1);
 }
+
+/* However many workers share however little, each takes mail. */
+Test(spool_budget, a_share_is_never_nothing)
+{
+	harness_reopen(0, 8);
+	(void)mail_send("a@example.org", pattern(0, 100000));
+	(void)mail_send("b@example.org", span_str("x"));
+	cr_expect(spool_entries(spool) == 2);
+}

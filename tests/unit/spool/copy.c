@@ -167,17 +167,36 @@ Test(spool_copy, a_damaged_record_stays_where_it_is)
 		turn();
 }
 
+static void stop_only(void *ctx)
+{
+	ring_stop(ctx);
+}
+
+/* What is under way goes on, nothing new begins. */
+static void half_a_turn(void)
+{
+	ring_run(ring, stop_only, ring);
+}
+
 /* A batch with copies fails: the old records count as before. */
 Test(spool_copy, a_failed_batch_changes_nothing)
 {
+	const struct spool_log *log = spool->logs[0];
 	uint64_t ids[MAILS];
 	unsigned n = scatter(ids);
 
-	while (spool->logs[0]->copies.step != SPOOL_COPY_READY)
+	while (log->copies.step != SPOOL_COPY_READ)
 		turn();
-	head_becomes("/dev/full");
-	while (counter_sum(COUNTER_SPOOL_FAILED_BATCHES) == 0)
-		turn();
+	while (log->copies.step == SPOOL_COPY_READ || log->batch.step != SPOOL_BATCH_NONE)
+		half_a_turn();
+	while (counter_sum(COUNTER_SPOOL_FAILED_BATCHES) == 0) {
+		if (log->head != NULL)
+			segment_becomes(log->head, "/dev/full");
+		if (log->next != NULL)
+			segment_becomes(log->next, "/dev/full");
+		spool_turn(spool);
+		half_a_turn();
+	}
 	all_there(ids, 1);
 	while (spool->logs[0]->room > bound())
 		turn();
@@ -185,4 +204,57 @@ Test(spool_copy, a_failed_batch_changes_nothing)
 	harness_reopen(0, 1);
 	cr_expect(found.messages == n && found.aside == 0);
 	all_there(ids, 1);
+}
+
+/* More notes than a segment holds, and never a moment without a message that waits, too. */
+Test(spool_copy, notes_longer_than_a_segment_do_not_wait_for_quiet)
+{
+	const struct spool_log *log = spool->logs[0];
+	struct spool_entry *entry = mail_send("a@x.org", span_str("x"));
+	struct span body = pattern(0, 3000);
+	struct mail mails[2];
+	char text[SPOOL_TEXT_MAX];
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	while (log->noted.n <= SEGMENT_BYTES)
+		attempt(entry, 1, SPOOL_FATE_PENDING, text);
+	mail_begin(&mails[0], "a@x.org");
+	spool_commit(mails[0].message);
+	spool_turn(spool);
+	for (unsigned i = 1; i < 60; i++) {
+		struct mail *before = &mails[(i - 1) % 2], *mail = &mails[i % 2];
+
+		mail_begin(mail, "a@x.org");
+		mail_append(mail, body);
+		spool_commit(mail->message);
+		while (before->committed_n == 0)
+			turn();
+	}
+	cr_expect(log->noted.n == 0 && log->writing.n == 0, "%zu octets of notes wait",
+		log->noted.n + log->writing.n);
+	turns_until_idle();
+	harness_reopen(0, 1);
+	cr_expect(spool_entries(spool) == 61 && found.aside == 0);
+}
+
+/* Each start leaves a segment; none is large, but every one is an open file. */
+Test(spool_copy, many_starts_do_not_leave_many_segments)
+{
+	enum { STARTS = 100 };
+
+	for (unsigned i = 0; i < STARTS; i++) {
+		mail_send("a@x.org", pattern(i, body_n(i)));
+		harness_reopen(0, 1);
+	}
+	mail_send("a@x.org", span_str("x"));
+	turns_until_idle();
+	cr_expect(spool->logs[0]->shard->segments_n <=
+			  SPOOL_SEGMENTS_MANY + 2 +
+				  2 * spool->logs[0]->shard->live_bytes / SEGMENT_BYTES,
+		"%u segments", spool->logs[0]->shard->segments_n);
+	harness_reopen(0, 1);
+	cr_assert(spool_entries(spool) == STARTS + 1 && found.aside == 0);
+	for (unsigned i = 0; i < STARTS; i++)
+		entry_holds(reading.arrived[i], pattern(i, body_n(i)));
 }

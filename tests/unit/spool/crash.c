@@ -22,7 +22,7 @@ static void open_small(void)
 	harness_open();
 }
 
-TestSuite(spool_crash, .init = open_small, .fini = harness_close, .timeout = 120);
+TestSuite(spool_crash, .init = open_small, .fini = harness_close, .timeout = TEST_LIMIT_S);
 
 static struct mail mails[MAILS];
 static bool ended[MAILS];

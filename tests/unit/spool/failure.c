@@ -129,6 +129,27 @@ Test(spool_failure, attempts_of_a_failed_batch_are_written_with_the_next)
 	cr_expect(reading.arrived[0]->attempts == 2);
 }
 
+/* Segments in which nothing ever succeeded go at once, also behind one that must stay. */
+Test(spool_failure, segments_of_failed_batches_do_not_pile_up)
+{
+	const struct spool_log *log = spool->logs[0];
+	struct mail mail;
+
+	clock_stop();
+	for (unsigned i = 0; i < 8; i++) {
+		segment_becomes(log->head != NULL ? log->head : log->next, "/dev/null");
+		mail_begin(&mail, "a@x.org");
+		cr_assert(mail_commit(&mail) == -EINVAL, "%d", mail.committed);
+		clock_move(SPOOL_PAUSE_MS);
+		turns_until_idle();
+	}
+	cr_expect(log->shard->segments_n <= 3 && files_n("000") <= 3, "%u segments",
+		log->shard->segments_n);
+	mail_send("b@x.org", span_str("y"));
+	harness_reopen(0, 1);
+	cr_expect(found.messages == 2 && found.aside == 0);
+}
+
 /* ---- segments cannot be made ---- */
 
 /* The names of the next n segments, relative to root: made into directories, or removed. */
@@ -193,6 +214,30 @@ Test(spool_failure, no_next_segment_to_be_had_then_one)
 	mail_append(&mail, pattern(0, 50000));
 	cr_expect(mail_commit(&mail) == -EEXIST, "%d", mail.committed);
 	tried_until_it_works(first);
+}
+
+/* The next segment cannot be made, the head still takes notes: stopping now loses none of them. */
+Test(spool_failure, notes_are_written_while_the_head_takes_them)
+{
+	const struct spool_log *log;
+	struct spool_entry *entry;
+	uint64_t first;
+
+	settings.segment_bytes = 64u << 10;
+	harness_reopen(0, 1);
+	entry = mail_send("a@x.org", pattern(0, 25000));
+	log = spool->logs[0];
+	cr_assert(log->next == NULL);
+	first = log->shard->seq_next;
+	names_block(first, 3, true);
+	mail_send("a@x.org", pattern(0, 10000));
+	while (log->make.error == 0)
+		turn();
+	finish(entry);
+	turns_until_idle();
+	cr_expect(log->noted.n == 0 && log->writing.n == 0, "%zu octets of notes would be lost",
+		log->noted.n + log->writing.n);
+	names_block(first, 3, false);
 }
 
 Test(spool_failure, a_directory_that_vanished_is_noticed)

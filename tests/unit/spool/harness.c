@@ -386,11 +386,16 @@ void entry_holds(const struct spool_entry *entry, struct span body)
 	free(p);
 }
 
-void head_becomes(const char *path)
+void segment_becomes(const struct spool_segment *segment, const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	cr_assert(fd >= 0 && spool->logs[0]->head != NULL);
-	cr_assert(dup3(fd, spool->logs[0]->head->fd, O_CLOEXEC) >= 0);
+	cr_assert(fd >= 0 && segment != NULL);
+	cr_assert(dup3(fd, segment->fd, O_CLOEXEC) >= 0);
 	close(fd);
+}
+
+void head_becomes(const char *path)
+{
+	segment_becomes(spool->logs[0]->head, path);
 }

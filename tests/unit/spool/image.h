@@ -15,7 +15,7 @@
 #define IMAGE_RECIPIENTS_MAX 8
 #define IMAGE_SALT           0x5a17a5e1u
 #define IMAGE_READS          8
-#define IMAGE_LIMIT_S        30
+#define IMAGE_LIMIT_S        120 /* as TEST_LIMIT_S */
 
 struct image {
 	uint8_t bytes[IMAGE_MAX];

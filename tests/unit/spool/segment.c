@@ -57,7 +57,7 @@ Test(spool_segment, finished_ones_go_oldest_first)
 }
 
 /* One message that nobody takes, and a stream of others. */
-Test(spool_segment, disk_use_is_bounded_though_one_message_stays, .timeout = 120)
+Test(spool_segment, disk_use_is_bounded_though_one_message_stays)
 {
 	enum { ROUNDS = 200, MAILS = 100 };
 	static struct mail mails[MAILS];

@@ -107,6 +107,24 @@ Test(store, one_gateway_at_a_time, .init = image_store_make, .fini = image_store
 	store_close(store);
 }
 
+/* What stands there as `lock` may be another file's second name, put there by the child's user. */
+Test(store, writes_into_no_file_of_others, .init = image_store_make, .fini = image_store_remove)
+{
+	char victim[128], lock[128], octets[8] = "";
+	int fd;
+
+	snprintf(victim, sizeof(victim), "%s/victim", image_dir);
+	snprintf(lock, sizeof(lock), "%s/lock", image_dir);
+	fd = open(victim, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert(fd >= 0 && write(fd, "secret", 6) == 6);
+	(void)unlink(lock);
+	cr_assert_eq(link(victim, lock), 0);
+	cr_expect_eq(store_open(&store, &image_settings, false, 0, 0, &err), -1);
+	cr_expect_not_null(strstr(err.text, "lock is no plain file"), "%s", err.text);
+	cr_expect(pread(fd, octets, 7, 0) == 6 && strcmp(octets, "secret") == 0);
+	close(fd);
+}
+
 /* The parent's lock stays while a child lives, and a text in the file means nothing by itself. */
 Test(store, the_lock_goes_with_its_last_holder, .init = image_store_make,
 	.fini = image_store_remove)
