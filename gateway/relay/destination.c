@@ -460,11 +460,16 @@ void relay_destination_good(struct relay_destination *destination, uint8_t at)
 	relay_destination_sweep(destination);
 }
 
+/* What failed is tried at once, and its back-off begins anew. */
 void relay_destination_retry(struct relay_destination *destination)
 {
 	for (uint8_t i = 0; i < destination->hops_n; i++) {
-		destination->hops[i].retry_ms = 0;
-		destination->hops[i].full_ms = 0;
+		struct relay_hop *hop = &destination->hops[i];
+
+		hop->retry_ms = 0;
+		hop->full_ms = 0;
+		if (hop->failures > 1)
+			hop->failures = 1;
 	}
 	relay_destination_touch(destination);
 }

@@ -180,7 +180,7 @@ static void addresses_done(struct relay_lookup *lookup, int res)
 		return;
 	}
 	if (res != -ENOENT && res != 0)
-		note(dial, RELAY_RESULT_LATER, "4.4.3", "the name server did not answer");
+		note(dial, RELAY_RESULT_LATER, "4.4.3", "no answer from DNS");
 	else if (dial->implicit)
 		note(dial, RELAY_RESULT_NEVER, "5.1.2", "the domain has no mail host");
 	else
@@ -257,6 +257,7 @@ static void mx_done(struct relay_lookup *lookup, int res)
 	if (res == 0 && lookup->null_mx) {
 		note(dial, RELAY_RESULT_NEVER, "5.1.10", "the domain takes no mail (null MX)");
 		dial->outcome.code = 556;
+		dial->outcome.local = true;
 	} else if (res == -ENOENT) {
 		note(dial, RELAY_RESULT_NEVER, "5.1.2", "the domain does not exist");
 	} else if (res != 0) {

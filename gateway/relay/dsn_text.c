@@ -262,7 +262,7 @@ static void write_human_recipient(
 	PUTS(out, ">:\r\n");
 	before = buf_len(out);
 	PUTS(out, "   ");
-	if (host.n > 0 && recipient->outcome->code != 0) {
+	if (host.n > 0 && recipient->outcome->code != 0 && !recipient->outcome->local) {
 		PUTS(out, " ");
 		put_span(out, host);
 		PUTS(out, " said:");
@@ -334,7 +334,9 @@ static void write_status_recipient(
 	if (outcome->code != 0 || outcome->text[0] != '\0') {
 		before = buf_len(out);
 		PUTF(out, "Diagnostic-Code: %s; ",
-			outcome->code != 0 && !is_maildir(recipient) ? "smtp" : "x-postern");
+			outcome->code != 0 && !outcome->local && !is_maildir(recipient)
+				? "smtp"
+				: "x-postern");
 		put_folded(out, reply_text(outcome, text), buf_len(out) - before);
 	}
 	put_date(out, "Last-Attempt-Date", report->now_s);

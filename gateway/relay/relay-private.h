@@ -43,6 +43,7 @@ struct relay_outcome {
 	uint16_t code;              /* of the reply; 0: no reply (text says why) */
 	char enhanced[12];          /* "5.1.1"; "" if the reply had none */
 	char text[RELAY_REPLY_MAX]; /* the reply without code and enhanced code, lines joined */
+	bool local;                 /* our own verdict: the next hop did not say so */
 };
 
 struct relay_job_recipient {

@@ -49,10 +49,10 @@ static struct spool_entry *entry_of(const struct relay_run *run)
 
 static uint64_t age_ms(const struct spool_entry *entry)
 {
-	uint64_t now_ms = clock_real_us() / 1000;
-	uint64_t then_ms = entry->arrived_real_s * 1000;
+	uint64_t now_us = clock_real_us();
+	uint64_t then_us = spool_id_real_us(entry->id);
 
-	return now_ms > then_ms ? now_ms - then_ms : 0;
+	return now_us > then_us ? (now_us - then_us) / 1000 : 0;
 }
 
 /* ---- classes and groups ---- */

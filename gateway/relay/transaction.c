@@ -31,6 +31,7 @@ void relay_outcome_set(struct relay_outcome *outcome, enum relay_result result, 
 	va_list ap;
 
 	outcome->result = result;
+	outcome->local = false;
 	outcome->code = code;
 	snprintf(outcome->enhanced, sizeof(outcome->enhanced), "%s", enhanced);
 	va_start(ap, fmt);
@@ -77,6 +78,7 @@ static void refuse(
 	struct relay_outcome outcome;
 
 	relay_outcome_set(&outcome, RELAY_RESULT_NEVER, code, enhanced, "%s", text);
+	outcome.local = true;
 	relay_transaction_settle(client, &outcome);
 	client->job->sender_refused = true; /* says nothing of the recipients either */
 	relay_client_job_done(client);

@@ -50,7 +50,8 @@ static void sample_add(struct sample *sample, const char *address, const struct 
 		.next_hop = "smtp:mx.example.net:25 [192.0.2.1]"};
 }
 
-static const struct relay_outcome unknown = {RELAY_RESULT_NEVER, 550, "5.1.1", "No such user here"};
+static const struct relay_outcome unknown = {
+	RELAY_RESULT_NEVER, 550, "5.1.1", "No such user here", false};
 
 static void sample_make(struct sample *sample, enum relay_dsn_kind kind)
 {
@@ -157,6 +158,20 @@ Test(dsn, due)
 
 /* ---- what ---- */
 
+/* What we refuse ourselves is not put into the next hop's mouth. */
+Test(dsn, our_own_verdict)
+{
+	struct relay_outcome own = unknown;
+	struct sample sample;
+
+	own.local = true;
+	sample_make(&sample, RELAY_DSN_FAILED);
+	sample_add(&sample, "bob@example.net", &own);
+	compose(&sample, "Subject: hello\r\n");
+	has_not("said");
+	has("Diagnostic-Code: x-postern; 550 5.1.1");
+}
+
 Test(dsn, a_failure_in_full)
 {
 	static const char wanted[] =
@@ -222,26 +237,26 @@ Test(dsn, kinds)
 		struct relay_outcome outcome;
 		const char *parts[4];
 	} rows[] = {
-		{RELAY_DSN_FAILED, {RELAY_RESULT_LATER, 451, "4.2.1", "Come back"},
+		{RELAY_DSN_FAILED, {RELAY_RESULT_LATER, 451, "4.2.1", "Come back", false},
 			{"Action: failed\r\nStatus: 5.2.1\r\n",
 				"Diagnostic-Code: smtp; 451 4.2.1 Come back\r\n",
 				"until the time was up", "Subject: Undelivered"}},
-		{RELAY_DSN_FAILED, {RELAY_RESULT_LATER, 0, "", "connection refused"},
+		{RELAY_DSN_FAILED, {RELAY_RESULT_LATER, 0, "", "connection refused", false},
 			{"Status: 5.4.7\r\n", "Diagnostic-Code: x-postern; connection refused\r\n",
 				"    connection refused\r\n", "until the time was up"}},
-		{RELAY_DSN_FAILED, {RELAY_RESULT_NEVER, 0, "4.4.7", "message expired"},
+		{RELAY_DSN_FAILED, {RELAY_RESULT_NEVER, 0, "4.4.7", "message expired", false},
 			{"Status: 5.4.7\r\n", "Diagnostic-Code: x-postern; message expired\r\n"}},
-		{RELAY_DSN_FAILED, {RELAY_RESULT_NEVER, 554, "", "No"},
+		{RELAY_DSN_FAILED, {RELAY_RESULT_NEVER, 554, "", "No", false},
 			{"Status: 5.0.0\r\n", "Diagnostic-Code: smtp; 554 No\r\n"}},
-		{RELAY_DSN_DELAYED, {RELAY_RESULT_LATER, 450, "4.2.0", "Busy"},
+		{RELAY_DSN_DELAYED, {RELAY_RESULT_LATER, 450, "4.2.0", "Busy", false},
 			{"Action: delayed\r\nStatus: 4.2.0\r\n",
 				"Will-Retry-Until: Sun, 06 Jan 2030 00:00:00 +0000\r\n",
 				"before: Sun, 06 Jan 2030", "Subject: Delayed"}},
-		{RELAY_DSN_DELAYED, {RELAY_RESULT_LATER, 0, "", "no answer"},
+		{RELAY_DSN_DELAYED, {RELAY_RESULT_LATER, 0, "", "no answer", false},
 			{"Status: 4.0.0\r\n"}},
-		{RELAY_DSN_DELIVERED, {RELAY_RESULT_DONE, 250, "2.1.5", "Kept"},
+		{RELAY_DSN_DELIVERED, {RELAY_RESULT_DONE, 250, "2.1.5", "Kept", false},
 			{"Action: delivered\r\nStatus: 2.1.5\r\n", "Subject: Mail delivered"}},
-		{RELAY_DSN_RELAYED, {RELAY_RESULT_DONE, 250, "", "Ok"},
+		{RELAY_DSN_RELAYED, {RELAY_RESULT_DONE, 250, "", "Ok", false},
 			{"Action: relayed\r\nStatus: 2.0.0\r\n", "Subject: Mail passed on"}},
 	};
 
@@ -318,7 +333,8 @@ Test(dsn, hosts_are_told_and_paths_are_not)
 Test(dsn, replies_cannot_forge_anything)
 {
 	struct relay_outcome outcome = {RELAY_RESULT_NEVER, 550, "5.1.1",
-		"a\r\nFinal-Recipient: x\r\n\r\n--=_0123456789abcdef\r\n\xc3\xa9\x1b[1m\x7f"};
+		"a\r\nFinal-Recipient: x\r\n\r\n--=_0123456789abcdef\r\n\xc3\xa9\x1b[1m\x7f",
+		false};
 	struct sample sample;
 
 	sample_make(&sample, RELAY_DSN_FAILED);
@@ -334,7 +350,7 @@ Test(dsn, replies_cannot_forge_anything)
 
 Test(dsn, long_replies_are_folded)
 {
-	struct relay_outcome outcome = {RELAY_RESULT_NEVER, 550, "5.7.1", ""};
+	struct relay_outcome outcome = {RELAY_RESULT_NEVER, 550, "5.7.1", "", false};
 	struct sample sample;
 	size_t longest = 0;
 
@@ -358,7 +374,7 @@ Test(dsn, long_replies_are_folded)
 
 Test(dsn, blanks_in_replies_make_no_blank_line)
 {
-	struct relay_outcome outcome = {RELAY_RESULT_NEVER, 550, "5.1.1", ""};
+	struct relay_outcome outcome = {RELAY_RESULT_NEVER, 550, "5.1.1", "", false};
 	struct sample sample;
 
 	memset(outcome.text, ' ', sizeof(outcome.text) - 1);
@@ -373,7 +389,7 @@ Test(dsn, blanks_in_replies_make_no_blank_line)
 Test(dsn, the_longest_of_everything_fits)
 {
 	static char host[256], local[64 + 1 + 255 + 1], xtext[500 + 1];
-	struct relay_outcome outcome = {RELAY_RESULT_NEVER, 550, "5.999.9999", ""};
+	struct relay_outcome outcome = {RELAY_RESULT_NEVER, 550, "5.999.9999", "", false};
 	struct sample sample;
 
 	memset(host, 'h', 255);

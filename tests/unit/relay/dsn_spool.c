@@ -175,7 +175,8 @@ static struct spool_entry *original_store(struct span body)
 
 /* ---- reports ---- */
 
-static const struct relay_outcome unknown = {RELAY_RESULT_NEVER, 550, "5.1.1", "No such user here"};
+static const struct relay_outcome unknown = {
+	RELAY_RESULT_NEVER, 550, "5.1.1", "No such user here", false};
 static struct relay_dsn_recipient about[RECIPIENTS_MAX];
 
 struct result {
