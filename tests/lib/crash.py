@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""What the crash suites share: senders that keep a ledger, a next hop that counts, and the reckoning.
+"""What the crash suites share: senders that keep a ledger, a next hop that counts, and the
+reckoning.
 
 Job: several connections send messages of odd sizes, each to some mailboxes that are delivered to a
 Maildir and to some at a next hop, a few to a next hop that is down until the end, while the gateway
-dies. At the end every message that was answered
-250 must be in every place at least once, byte for byte, and nothing may be anywhere that was not sent
-whole. A copy too many is allowed only from the documented window: delivered shortly before a death.
+dies. At the end every message that was answered 250 must be in every place at least once, byte for
+byte, and nothing may be anywhere that was not sent whole. A copy too many is allowed only from the
+documented window: delivered shortly before a death.
 
 Invariant: a message is sent once and never again, so that every copy too many is the gateway's.
 """
@@ -233,7 +234,7 @@ class Crash:
         sent = self.ledger.sent
         for (mark, recipient), seen in places.items():
             tap.check(mark in sent and recipient in sent[mark][1], f"{mark} was never sent there")
-            tap.check(all(one == sent[mark][0] for one in seen), f"{mark} is damaged at {recipient}")
+            tap.check(set(seen) == {sent[mark][0]}, f"{mark} is damaged at {recipient}")
         for mark in sorted(self.ledger.acknowledged):
             for recipient in sent[mark][1]:
                 tap.check((mark, recipient) in places,
@@ -278,8 +279,9 @@ class Crash:
         tap.equal(self.server.stop(), 0, "exit status")
         self.clean()
         known = self.ledger
-        print(f"# {len(known.deaths)} deaths, {len(known.sent)} sent, {len(known.acknowledged)} "
-              f"answered 250, {len(known.refused)} refused, {copies} copies, {doubles} doubles",
+        print(f"# {len(known.deaths)} ends of a process, {len(known.sent)} sent, "
+              f"{len(known.acknowledged)} answered 250, {len(known.refused)} refused, "
+              f"{copies} copies, {doubles} doubles",
               flush=True)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A small DNS server on loopback, for what a test wants to be true.
 
-Job: answer MX, A and AAAA questions over UDP out of a table; a name can be set to fail (SERVFAIL) or
-to be silent. A name without records is NXDOMAIN, one without records of that type has no data.
+Job: answer MX, A and AAAA questions over UDP out of a table; a name can be set to fail (SERVFAIL)
+or to be silent. A name without records is NXDOMAIN, one without records of that type has no data.
 Not its job: delegation, TCP, DNSSEC.
 """
 

@@ -2,9 +2,9 @@
 """A private Dovecot: LMTP in, IMAP out.
 
 Job: configuration, users and mail in a temporary folder, free ports, start and stop; its log; the
-messages of a mailbox read back by IMAP.
-Invariants: the system's own Dovecot is not touched; only the master process started here is stopped,
-by its pid. Needs root (Dovecot does) and the packages; else the test is skipped, loudly.
+messages of a mailbox read back by IMAP. Invariants: the system's own Dovecot is not touched; only
+the master process started here is stopped, by its pid. Needs root (Dovecot does) and the packages;
+else the test is skipped, loudly.
 """
 
 import imaplib

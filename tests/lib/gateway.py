@@ -36,6 +36,8 @@ TO_MAILDIR = {"default": {"domains": ["*"], "next_hops": ["maildir:mail"]}}
 
 _BAD = re.compile(r"event=(assert|child_died|restart_failed|fatal)|runtime error:"
                   r"|(Address|Leak|UndefinedBehavior|Thread)Sanitizer")
+_BROKEN = re.compile(r"event=assert|runtime error:"
+                     r"|(Address|Leak|UndefinedBehavior|Thread)Sanitizer")
 _MANY = (b"event=message ", b"event=delivery ", b"event=session ", b"event=relay_connection ")
 _shared = {}
 _all = []
@@ -350,10 +352,15 @@ class Gateway:
         """How many messages are in the queue."""
         return self.queue("count")["matched"]
 
+    def broken(self):
+        """What no fault from outside excuses: a failed assertion, a sanitiser's report."""
+        found = [line for line in self.lines if _BROKEN.search(line)]
+        return f"log line: {found[0]}" if found else None
+
     def complaint(self):
         """What is wrong with how this gateway ran, or None."""
         if self.fault_expected:
-            return None
+            return self.broken()
         for line, event in zip(self.lines, self.events):
             if _BAD.search(line) or (event or {}).get("event") == "malformed":
                 return f"log line: {line}"
@@ -380,8 +387,8 @@ def program(name):
 
 
 def shared(settings=None, **options):
-    """The gateway with these settings, started at its first use. Rings count as locked memory of one
-    user, so only the last ones used go on running."""
+    """The gateway with these settings, started at its first use. Rings count as locked memory of
+    one user, so only the last ones used go on running."""
     key = json.dumps([settings or {}, options], sort_keys=True)
     gateway = _shared.pop(key, None)
     if gateway is None or gateway.process.poll() is not None:

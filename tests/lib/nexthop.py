@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 """A next hop that does what a test tells it: SMTP or LMTP, by TCP or a unix socket.
 
-Job: take mail as a well-behaved server and keep it with its envelope; at any point do wrong instead.
-`on(POINT, RULE)` says what: the points are BANNER, EHLO (LHLO too), STARTTLS, MAIL, RCPT, DATA, BDAT,
-BODY (the first octets of a DATA body have come), END (the reply to a message; with LMTP one for each
-recipient), RSET, NOOP and QUIT. A rule is a reply, one of CLOSE, RESET, HANG, or a function of
-(session, argument) that returns one of these, or None for the usual answer. `gate(reply)` answers
-when the test opens it.
+Job: take mail as a well-behaved server and keep it with its envelope; at any point do wrong
+instead. `on(POINT, RULE)` says what: the points are BANNER, EHLO (LHLO too), STARTTLS, MAIL, RCPT,
+DATA, BDAT, BODY (the first octets of a DATA body have come), CHUNK (those of a BDAT chunk are
+next), END (the reply to a message; with LMTP one for each recipient), RSET, NOOP and QUIT. A rule
+is a reply, one of CLOSE, RESET, HANG, or a function of (session, argument) that returns one of
+these, or None for the usual answer. `gate(reply)` answers when the test opens it.
 
-Invariants: nothing sleeps: the test waits (`wait_for`) for what has come, and a connection waits for
-its peer or for a gate. Everything that was said to it is kept in `sessions`.
+Invariants: nothing sleeps: the test waits (`wait_for`) for what has come, and a connection waits
+for its peer or for a gate. Everything that was said to it is kept in `sessions`.
 """
 
 import os
@@ -23,8 +23,8 @@ import time
 from . import tap
 
 CLOSE, RESET, HANG = object(), object(), object()
-EXTENSIONS = ("PIPELINING", "SIZE 104857600", "8BITMIME", "CHUNKING", "BINARYMIME", "SMTPUTF8", "DSN",
-              "ENHANCEDSTATUSCODES")
+EXTENSIONS = ("PIPELINING", "SIZE 104857600", "8BITMIME", "CHUNKING", "BINARYMIME", "SMTPUTF8",
+              "DSN", "ENHANCEDSTATUSCODES")
 WAIT_SECONDS = 20
 _PATH = re.compile(r"(?:FROM|TO):<([^>]*)>\s*(.*)", re.IGNORECASE)
 
@@ -130,7 +130,7 @@ class Session:
     # -- rules ----------------------------------------------------------------------------------
 
     def decide(self, point, argument, usual):
-        """What the rule, or else the usual answer, comes to; does not return from CLOSE and such."""
+        """What the rule, or else the usual answer, comes to; no return from CLOSE and such."""
         rule = self.hop.rules.get(point)
         found = rule(self, argument) if callable(rule) else rule
         if isinstance(found, Gate):
@@ -218,6 +218,7 @@ class Session:
 
     def do_bdat(self, argument):
         words = argument.split()
+        self.decide("CHUNK", argument, None)
         data = self.exactly(int(words[0]))
         message = self.message
         if not message or not message.recipients:

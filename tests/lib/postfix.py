@@ -2,8 +2,8 @@
 """A private Postfix: in front of the gateway or behind it.
 
 Job: configuration, queue and data in a temporary folder, free ports, start and stop; its log.
-Invariants: the system's own Postfix is not touched; only the master process started here is stopped,
-by its pid. Needs root (Postfix does) and the package; else the test is skipped, loudly.
+Invariants: the system's own Postfix is not touched; only the master process started here is
+stopped, by its pid. Needs root (Postfix does) and the package; else the test is skipped, loudly.
 """
 
 import grp

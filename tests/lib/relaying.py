@@ -2,8 +2,8 @@
 """What the relay's suites share: a gateway with next hops behind it, and mail for them.
 
 Job: routes for next hops, times short enough for tests, one transaction with its parameters, what
-came of a message. Mail to example.net goes to `back`, a next hop of its own, so that bounces are seen
-apart.
+came of a message. Mail to example.net goes to `back`, a next hop of its own, so that bounces are
+seen apart.
 """
 
 from . import gateway, maildir, nexthop, smtp, tap

@@ -27,7 +27,7 @@ SPLIT_BYTES_MAX = 4096
 _LINE = re.compile(rb"([2345][0-9][0-9])([ -])([^\r\n]*)\r\n")
 _ENHANCED = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}( |$)")
 
-_QUEUED = re.compile(r"250 2\.\d+\.\d+ .*queued as ([0-9A-F]+)")
+_QUEUED = re.compile(r"^250 2\.\d+\.\d+ .*queued as ([0-9A-F]+)", re.MULTILINE)
 
 _clients = []
 _queued = []    # (port, when, queue id) of every message that was taken
@@ -174,10 +174,13 @@ class Client:
             first = code
             lines.append(text)
         reply = Reply(first, lines)
-        if taken := _QUEUED.match(reply.text):
-            self.queue_id = taken.group(1)
-            _queued.append((self.port, time.monotonic(), self.queue_id))
+        self._note_queued(reply.text)
         return reply
+
+    def _note_queued(self, text):
+        for number in _QUEUED.findall(text):
+            self.queue_id = number
+            _queued.append((self.port, time.monotonic(), number))
 
     def command(self, line, enhanced=True):
         """Sends the line with CRLF and returns the reply."""
@@ -236,6 +239,7 @@ class Client:
             self._note("--", repr(error))
             if "timed out" in str(error):
                 raise
+        self._note_queued(rest.decode("ascii", "replace"))
         if silent and rest:
             raise tap.Failed(f"expected the connection to close, got {rest!r}")
         return rest
