@@ -35,6 +35,20 @@ static void address_check(const struct smtp_address *address, bool null_allowed)
 		span_equal(again.domain, address->domain));
 }
 
+/* One header field: whole lines of at most 998 octets, printable, the further ones folded. */
+static void field_check(struct span rest)
+{
+	for (size_t lines = 0; rest.n > 0; lines++) {
+		const uint8_t *lf = memchr(rest.p, '\n', rest.n);
+		struct span line = span_take(&rest, (size_t)(lf - rest.p) + 1);
+
+		ASSERT(line.n > 2 && line.p[line.n - 2] == '\r' && line.n <= 998);
+		ASSERT(lines < 1 ? line.p[0] == 'R' : line.p[0] == '\t');
+		for (size_t i = lines < 1 ? 0 : 1; i < line.n - 2; i++)
+			ASSERT(line.p[i] >= ' ' && line.p[i] != 0x7f);
+	}
+}
+
 static void trace_check(struct driver *driver)
 {
 	const struct smtp_trace trace = {
@@ -47,21 +61,14 @@ static void trace_check(struct driver *driver)
 		.envelope = &driver->smtp.envelope,
 	};
 	char text[SMTP_TRACE_MAX];
-	struct span rest;
 	struct buf out;
 
 	buf_init(&out, text, sizeof(text));
 	ASSERT(smtp_trace_write(&out, &trace));
-	rest = buf_span(&out);
-	for (size_t lines = 0; rest.n > 0; lines++) {
-		const uint8_t *lf = memchr(rest.p, '\n', rest.n);
-		struct span line = span_take(&rest, (size_t)(lf - rest.p) + 1);
-
-		ASSERT(line.n > 2 && line.p[line.n - 2] == '\r' && line.n <= 998);
-		ASSERT(lines < 2 ? line.p[0] == 'R' : line.p[0] == '\t');
-		for (size_t i = lines < 2 ? 0 : 1; i < line.n - 2; i++)
-			ASSERT(line.p[i] >= ' ' && line.p[i] != 0x7f);
-	}
+	field_check(buf_span(&out));
+	buf_init(&out, text, SMTP_RETURN_PATH_MAX);
+	ASSERT(smtp_return_path_write(&out, &driver->smtp.envelope.reverse_path));
+	field_check(buf_span(&out));
 }
 
 static void envelope_check(struct driver *driver)
