@@ -208,8 +208,8 @@ static int store_part_open(struct worker *worker, struct err *err)
 		.worker = worker->facts.index,
 	};
 
-	if (spool_open(&worker->spool, &config->spool, child->store, config->smtp.hostname,
-		    worker->ring, worker->facts.index, child->workers, err) != 0)
+	if (spool_open(&worker->spool, &config->spool, child->store, worker->ring,
+		    worker->facts.index, child->workers, err) != 0)
 		return -1;
 	facts.spool = worker->spool;
 	if (relay_open(&worker->relay, &facts, worker->routes_first, err) == 0)

@@ -143,7 +143,7 @@ static void list_line(const struct view *view, const struct view_message *messag
 
 	spool_id_text(entry->id, id);
 	printf("%s %8s %10" PRIu64 " %-8s %s ->", id,
-		age(entry->arrived_real_s, view->now_s, since), entry->size,
+		age(entry->arrived_real_us / 1000000, view->now_s, since), entry->size,
 		state_names[message->state], path_word(entry->envelope.reverse_path.text, text));
 	for (uint32_t i = 0; i < entry->recipients_n && shown < RECIPIENTS_SHOWN; i++) {
 		if (entry->recipients[i].fate != SPOOL_FATE_PENDING)
@@ -160,7 +160,7 @@ static void list_line(const struct view *view, const struct view_message *messag
 static json_t *json_message(const struct view *view, const struct view_message *message)
 {
 	const struct spool_entry *entry = &message->item->entry;
-	uint64_t arrived = entry->arrived_real_s;
+	uint64_t arrived = entry->arrived_real_us / 1000000;
 	json_t *pending = json_array();
 
 	for (uint32_t i = 0; i < entry->recipients_n; i++)
@@ -281,8 +281,8 @@ static void put_envelope(const struct view *view, const struct view_message *mes
 
 	spool_id_text(entry->id, id);
 	printf("id          %s\nstate       %s\n", id, state_names[message->state]);
-	printf("arrived     %s (%s ago)\n", date(entry->arrived_real_s, when),
-		age(entry->arrived_real_s, view->now_s, since));
+	printf("arrived     %s (%s ago)\n", date(entry->arrived_real_us / 1000000, when),
+		age(entry->arrived_real_us / 1000000, view->now_s, since));
 	printf("size        %" PRIu64 "%s%s\n", entry->size, entry->has_8bit ? ", 8-bit" : "",
 		entry->has_bare ? ", bare CR or LF" : "");
 	if (entry->large)

@@ -142,7 +142,6 @@ struct relay_client {
 	enum client_stage after_plant;
 	bool opened;
 	uint32_t jobs;
-	uint64_t ready_ms;
 
 	/* the end */
 	enum client_end end;

@@ -300,7 +300,6 @@ static void timer_fire(struct wheel_timer *timer)
 void relay_client_opened(struct relay_client *client)
 {
 	client->opened = true;
-	client->ready_ms = relay_client_now(client);
 	relay_client_stage_set(client, CLIENT_STAGE_IDLE);
 	if (client->job == NULL)
 		client->owner->ready(client->owner, client);
@@ -321,7 +320,6 @@ void relay_client_job_done(struct relay_client *client)
 	relay_client_job_result(client, job);
 	client->job = NULL;
 	client->jobs++;
-	client->ready_ms = relay_client_now(client);
 	if (client->stage != CLIENT_STAGE_IDLE)
 		relay_client_stage_set(client, CLIENT_STAGE_IDLE);
 	job->done(job);
@@ -377,18 +375,6 @@ enum relay_client_state relay_client_state(const struct relay_client *client)
 uint32_t relay_client_jobs(const struct relay_client *client)
 {
 	return client->jobs;
-}
-
-bool relay_client_connected(const struct relay_client *client)
-{
-	return client->opened;
-}
-
-uint64_t relay_client_idle_ms(const struct relay_client *client)
-{
-	if (relay_client_state(client) != RELAY_CLIENT_READY)
-		return 0;
-	return relay_client_now(client) - client->ready_ms;
 }
 
 /* ---- open ---- */

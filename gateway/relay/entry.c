@@ -36,6 +36,13 @@ static struct relay_schedule *schedule_of(const struct spool_entry *entry)
 
 /* ---- state ---- */
 
+uint64_t relay_entry_age_ms(const struct spool_entry *entry)
+{
+	uint64_t now_us = clock_real_us();
+
+	return now_us > entry->arrived_real_us ? (now_us - entry->arrived_real_us) / 1000 : 0;
+}
+
 enum relay_entry_state relay_entry_state(const struct spool_entry *entry)
 {
 	if (relay_entry_runs(entry) > 0)

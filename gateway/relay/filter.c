@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
-
 bool relay_filter_address(const char *pattern, const struct smtp_address *address)
 {
 	if (pattern[0] == '\0')
@@ -68,8 +66,7 @@ static bool recipient_matches(struct relay *relay, const struct relay_filter *fi
 bool relay_filter_entry(
 	struct relay *relay, const struct relay_filter *filter, const struct spool_entry *entry)
 {
-	uint64_t now_s = clock_real_us() / 1000000;
-	uint64_t age_s = now_s > entry->arrived_real_s ? now_s - entry->arrived_real_s : 0;
+	uint64_t age_s = relay_entry_age_ms(entry) / 1000;
 
 	if (filter->id != 0 && filter->id != entry->id)
 		return false;

@@ -12,8 +12,8 @@
  *	flush	as retry
  *
  * A message that nobody waits for any more is on its way out and is left alone. What a run delivers
- * meanwhile is delivered. Such entries count as matched. The asked-for delete or
- * bounce of a running entry is remembered in memory only: a crash before the run's end loses it.
+ * meanwhile is delivered. A running entry that is to be deleted or bounced counts as done; that it
+ * was asked for is remembered in memory only: a crash before the run's end loses it.
  */
 #include "relay/query-private.h"
 

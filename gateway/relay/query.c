@@ -124,7 +124,7 @@ static bool item_fill(
 {
 	*item = (struct relay_item){
 		.id = entry->id,
-		.arrived_real_s = entry->arrived_real_s,
+		.arrived_real_s = entry->arrived_real_us / 1000000,
 		.due_real_s = entry_due_s(entry),
 		.size = entry->size,
 		.attempts = entry->attempts,
@@ -225,6 +225,7 @@ static void tally_add(struct asking *asking, const struct spool_entry *entry)
 
 	asking->answer->states[state]++;
 	for (uint32_t i = 0; i < entry->recipients_n; i++) {
+		uint64_t arrived_real_s = entry->arrived_real_us / 1000000;
 		struct relay_tally *tally;
 		uint64_t *last_id;
 
@@ -242,8 +243,8 @@ static void tally_add(struct asking *asking, const struct spool_entry *entry)
 			continue;
 		*last_id = entry->id;
 		tally->messages[state]++;
-		if (tally->oldest_real_s == 0 || entry->arrived_real_s < tally->oldest_real_s)
-			tally->oldest_real_s = entry->arrived_real_s;
+		if (tally->oldest_real_s == 0 || arrived_real_s < tally->oldest_real_s)
+			tally->oldest_real_s = arrived_real_s;
 	}
 }
 

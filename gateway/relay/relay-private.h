@@ -115,8 +115,6 @@ void relay_client_quit(struct relay_client *client); /* READY: QUIT, then closed
 void relay_client_abort(
 	struct relay_client *client); /* any state: a job is done with LATER first */
 uint32_t relay_client_jobs(const struct relay_client *client); /* so far */
-bool relay_client_connected(const struct relay_client *client);
-uint64_t relay_client_idle_ms(const struct relay_client *client); /* since READY; 0 otherwise */
 
 /* ---- reply.c ---- */
 

@@ -13,6 +13,7 @@
  *	link.c dial.c   connections kept, connections opened: names, MX, addresses
  *	direct.c        jobs that do not come from the spool
  *	client.c        one outbound connection: connect, TLS, EHLO, transactions, RSET, idle, QUIT
+ *	hello.c transaction.c ending.c wire.c   its EHLO, its transactions, how it ends, its octets
  *	reply.c         the reply parser, sans-IO
  *	body.c          a message's octets to a connection: BDAT by splice or DATA, dot-stuffed
  *	maildir.c       a message into Maildirs
@@ -73,7 +74,7 @@ void relay_abort(struct relay *relay); /* closes every connection now */
 /* Draining is over: no connection, no delivery, no question under way. */
 bool relay_idle(const struct relay *relay);
 
-/* For policy_callout_use(). */
+/* What policy/ asks about recipients whose domain is checked by callout. */
 struct policy_callout *relay_callout(struct relay *relay);
 
 /* ---- the operator's view and hand ---- */

@@ -207,6 +207,8 @@ static inline bool relay_recipient_loose(const struct spool_recipient *recipient
 	return recipient->fate == SPOOL_FATE_PENDING && relay_trip_of(recipient)->entry == NULL;
 }
 
+/* Since it went to the log. */
+uint64_t relay_entry_age_ms(const struct spool_entry *entry);
 enum relay_entry_state relay_entry_state(const struct spool_entry *entry);
 /* Brings the gauges up to date. */
 void relay_entry_show(struct relay_schedule *schedule, struct spool_entry *entry);

@@ -24,7 +24,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/histogram.h"
 
 static const struct {
@@ -45,14 +44,6 @@ static const enum relay_class reported[] = {
 static struct spool_entry *entry_of(const struct relay_run *run)
 {
 	return run->trip->entry;
-}
-
-static uint64_t age_ms(const struct spool_entry *entry)
-{
-	uint64_t now_us = clock_real_us();
-	uint64_t then_us = spool_id_real_us(entry->id);
-
-	return now_us > then_us ? (now_us - then_us) / 1000 : 0;
 }
 
 /* ---- classes and groups ---- */
@@ -131,7 +122,7 @@ static void report_delivery(
 {
 	const struct spool_entry *entry = entry_of(run);
 	const struct relay_job *job = &run->job;
-	uint64_t age = age_ms(entry);
+	uint64_t age = relay_entry_age_ms(entry);
 	char id[SPOOL_ID_MAX];
 	struct event event;
 
@@ -368,7 +359,7 @@ void relay_runs_unreported(struct relay_schedule *schedule)
 
 void relay_run_settle(struct relay_run *run)
 {
-	uint64_t age = age_ms(entry_of(run));
+	uint64_t age = relay_entry_age_ms(entry_of(run));
 
 	run->groups_n = 0;
 	for (uint32_t i = 0; i < run->job.recipients_n; i++)

@@ -17,11 +17,6 @@
 
 #include "base/clock.h"
 
-static uint64_t real_s(void)
-{
-	return clock_real_us() / 1000000;
-}
-
 /* ---- trips ---- */
 
 /* Out of the line, if it stands there. */
@@ -174,7 +169,8 @@ static void trip_record(struct relay_schedule *schedule, const struct relay_trip
 				.warned = recipient->warned,
 			};
 	}
-	attempt.due_real_s = real_s() + (relay_destination_due_ms(destination) - now_ms) / 1000;
+	attempt.due_real_s =
+		clock_real_us() / 1000000 + (relay_destination_due_ms(destination) - now_ms) / 1000;
 	if (trip->entry->due.deadline_ms != 0 && trip->entry->due_real_s < attempt.due_real_s)
 		attempt.due_real_s = trip->entry->due_real_s;
 	spool_attempt(schedule->relay->facts.spool, trip->entry, &attempt);
@@ -256,9 +252,7 @@ static bool overdue(const struct relay_schedule *schedule, const struct relay_tr
 {
 	const struct relay_settings *settings = schedule->relay->settings;
 	const struct spool_entry *entry = trip->entry;
-	uint64_t now_s = real_s();
-	uint64_t age_ms =
-		now_s > entry->arrived_real_s ? (now_s - entry->arrived_real_s) * 1000 : 0;
+	uint64_t age_ms = relay_entry_age_ms(entry);
 
 	if (age_ms >= settings->expire_ms)
 		return true;

@@ -110,21 +110,13 @@ static void add_message(struct spool_log *log, struct spool_message *message)
 	struct spool_item *item = message->item;
 	uint8_t *p = batch->frame + batch->frame_n;
 	const struct spool_run *run = &message->filling;
-	struct spool_record record = {
-		.type = SPOOL_RECORD_MESSAGE,
-		.flags = (uint8_t)((item->entry.large ? SPOOL_FLAG_LARGE : 0) |
-				   (item->entry.has_8bit ? SPOOL_FLAG_8BIT : 0) |
-				   (item->entry.has_bare ? SPOOL_FLAG_BARE : 0)),
-		.batch = batch->number,
-		.id = item->entry.id,
-		.real_s = item->entry.arrived_real_s,
-		.body_n = item->entry.size,
-		.meta_n = item->meta_n,
-		.salt = log->head->salt,
-	};
+	struct spool_record record;
 	uint64_t begin = batch->bytes;
 	size_t pad;
 
+	spool_item_record(item, &record);
+	record.batch = batch->number;
+	record.salt = log->head->salt;
 	item->offset = batch->offset + begin;
 	spool_meta_write(
 		p + SPOOL_RECORD_HEADER, message->envelope, spool_cut_fates(message), NULL);

@@ -285,22 +285,12 @@ static void stamp(struct spool_log *log, const struct spool_item *item, uint8_t 
 {
 	const struct spool_entry *entry = &item->entry;
 	size_t body_n = entry->large ? 0 : (size_t)entry->size;
-	struct spool_record record = {
-		.type = SPOOL_RECORD_MESSAGE,
-		.flags = (uint8_t)(SPOOL_FLAG_COPY | (entry->large ? SPOOL_FLAG_LARGE : 0) |
-				   (entry->has_8bit ? SPOOL_FLAG_8BIT : 0) |
-				   (entry->has_bare ? SPOOL_FLAG_BARE : 0) |
-				   (entry->held ? SPOOL_FLAG_HELD : 0)),
-		.batch = log->batch.number,
-		.id = entry->id,
-		.real_s = entry->arrived_real_s,
-		.body_n = entry->size,
-		.meta_n = item->meta_n,
-		.attempts = entry->attempts,
-		.due_s = entry->due_real_s,
-		.salt = log->head->salt,
-	};
+	struct spool_record record;
 
+	spool_item_record(item, &record);
+	record.flags |= SPOOL_FLAG_COPY;
+	record.batch = log->batch.number;
+	record.salt = log->head->salt;
 	for (uint32_t i = 0; i < entry->recipients_n; i++) {
 		log->copies.fates[i] = entry->recipients[i].fate;
 		log->copies.warned[i] = entry->recipients[i].warned;

@@ -177,11 +177,6 @@ uint64_t spool_record_bytes(const struct spool_record *record)
 
 /* ---- queue ids ---- */
 
-uint64_t spool_id_real_us(uint64_t id)
-{
-	return id >> SPOOL_ID_WORKER;
-}
-
 void spool_id_text(uint64_t id, char text[SPOOL_ID_MAX])
 {
 	static const char digits[] = "0123456789ABCDEF";

@@ -332,7 +332,6 @@ static void record_describe(struct spool_message *message, struct spool_record *
 				   (message->octets.has_8bit ? SPOOL_FLAG_8BIT : 0) |
 				   (message->octets.has_bare ? SPOOL_FLAG_BARE : 0)),
 		.id = message->id,
-		.real_s = clock_real_us() / 1000000,
 		.body_n = message->size,
 	};
 }
@@ -341,9 +340,11 @@ static void log_start(struct spool_message *message)
 {
 	struct spool *spool = message->spool;
 	uint64_t meta_n = spool_meta_bytes(message->envelope);
+	uint64_t now_us = clock_real_us();
 	struct spool_record record;
 
 	record_describe(message, &record);
+	record.real_s = now_us / 1000000;
 	record.meta_n = (uint32_t)meta_n;
 	message->item = meta_n > SPOOL_META_MAX ? NULL
 						: spool_item_new(&record, message->envelope,
@@ -353,6 +354,7 @@ static void log_start(struct spool_message *message)
 		file_drop(message);
 		return;
 	}
+	message->item->entry.arrived_real_us = now_us;
 	spool_state_set(message, SPOOL_STATE_LOG);
 	spool->logged++;
 	spool_log_put(spool->logs[0], message);

@@ -202,7 +202,7 @@ static struct spool_item *item_alloc(
 	list_init(&entry->relay_node);
 	wheel_timer_init(&entry->due, NULL);
 	entry->id = record->id;
-	entry->arrived_real_s = record->real_s;
+	entry->arrived_real_us = record->real_s * 1000000;
 	entry->size = record->body_n;
 	entry->large = record->flags & SPOOL_FLAG_LARGE;
 	entry->has_8bit = record->flags & SPOOL_FLAG_8BIT;
@@ -240,6 +240,25 @@ int spool_meta_read(struct spool_item **out, const struct spool_record *record, 
 	}
 	*out = item;
 	return 0;
+}
+
+void spool_item_record(const struct spool_item *item, struct spool_record *record)
+{
+	const struct spool_entry *entry = &item->entry;
+
+	*record = (struct spool_record){
+		.type = SPOOL_RECORD_MESSAGE,
+		.flags = (uint8_t)((entry->large ? SPOOL_FLAG_LARGE : 0) |
+				   (entry->has_8bit ? SPOOL_FLAG_8BIT : 0) |
+				   (entry->has_bare ? SPOOL_FLAG_BARE : 0) |
+				   (entry->held ? SPOOL_FLAG_HELD : 0)),
+		.id = entry->id,
+		.real_s = entry->arrived_real_us / 1000000,
+		.body_n = entry->size,
+		.meta_n = item->meta_n,
+		.attempts = entry->attempts,
+		.due_s = entry->due_real_s,
+	};
 }
 
 struct spool_item *spool_item_new(const struct spool_record *record,

@@ -26,8 +26,9 @@
 #include "base/counter.h"
 #include "base/event.h"
 
-#define DISK_BLOCK 512 /* unit of st_blocks */
-#define BLOCKS_MIN 2   /* a worker's share of the memory: with less no message could begin */
+#define ID_WORKER_SHIFT 8   /* an id is time in us, then the worker */
+#define DISK_BLOCK      512 /* unit of st_blocks */
+#define BLOCKS_MIN      2   /* a worker's share of the memory: with less no message could begin */
 
 /* ---- opening ---- */
 
@@ -68,8 +69,8 @@ static void shard_take(struct spool *spool, struct spool_log *log)
 		item->segment = NULL;
 		spool_segment_hold(item, segment, item->offset);
 		spool_queue_add(spool, item);
-		if (spool->id_last < item->entry.id >> SPOOL_ID_WORKER)
-			spool->id_last = item->entry.id >> SPOOL_ID_WORKER;
+		if (spool->id_last < item->entry.id >> ID_WORKER_SHIFT)
+			spool->id_last = item->entry.id >> ID_WORKER_SHIFT;
 	}
 }
 
@@ -116,14 +117,13 @@ static uint32_t u32_of(uint64_t n)
 }
 
 int spool_open(struct spool **out, const struct spool_settings *settings, struct store *store,
-	const char *hostname, struct ring *ring, uint32_t worker, uint32_t workers, struct err *err)
+	struct ring *ring, uint32_t worker, uint32_t workers, struct err *err)
 {
 	struct spool *spool = calloc(1, sizeof(*spool));
 	uint64_t blocks_max;
 	int res;
 
-	(void)hostname;
-	ASSERT(worker < workers && workers <= 1u << SPOOL_ID_WORKER);
+	ASSERT(worker < workers && workers <= 1u << ID_WORKER_SHIFT);
 	*out = NULL;
 	if (spool == NULL)
 		return err_set(err, "spool: out of memory");
@@ -237,7 +237,7 @@ uint64_t spool_id(struct spool *spool)
 	uint64_t now = clock_real_us();
 
 	spool->id_last = now > spool->id_last ? now : spool->id_last + 1;
-	return spool->id_last << SPOOL_ID_WORKER | spool->worker;
+	return spool->id_last << ID_WORKER_SHIFT | spool->worker;
 }
 
 /* ---- health ---- */

@@ -44,9 +44,7 @@
 #include "spool/store.h"
 
 #define SPOOL_BLOCK_BYTES    16384
-#define SPOOL_STREAM_MAX     (4u << 20) /* stream_bytes at most */
 #define SPOOL_ID_MAX         24         /* queue id as text, with its NUL */
-#define SPOOL_ID_WORKER      8          /* low bits of a queue id: the worker */
 #define SPOOL_SPLICE_MAX     (1u << 20) /* octets a round of spool_splice() */
 #define SPOOL_ATTEMPT_MS_MAX 100
 #define SPOOL_ATTEMPTS_MAX   8   /* kept of a message: the newest */
@@ -73,12 +71,10 @@ struct spool_owner {
 };
 
 /*
- * The worker's spool, on its thread; `store` must have been recovered (store_recover). hostname is
- * the domain of <postmaster>. -1 and err.
+ * The worker's spool, on its thread; `store` must have been recovered (store_recover). -1 and err.
  */
 MUST_USE int spool_open(struct spool **out, const struct spool_settings *settings,
-	struct store *store, const char *hostname, struct ring *ring, uint32_t worker,
-	uint32_t workers, struct err *err);
+	struct store *store, struct ring *ring, uint32_t worker, uint32_t workers, struct err *err);
 void spool_close(struct spool *spool); /* no message may be left, spool_idle() must hold */
 /* No message under way and nothing waits to be written: attempts reported before are on disk. */
 bool spool_idle(const struct spool *spool);
@@ -93,8 +89,6 @@ MUST_USE int spool_ready(struct spool *spool);
 /* A fresh queue id: unique on this host; and as text (upper-case hexadecimal). */
 uint64_t spool_id(struct spool *spool);
 void spool_id_text(uint64_t id, char text[SPOOL_ID_MAX]);
-/* When the message was begun, microseconds since 1970: an id is that time, then the worker. */
-uint64_t spool_id_real_us(uint64_t id);
 MUST_USE bool spool_id_parse(const char *text, uint64_t *id);
 
 /*
@@ -163,9 +157,9 @@ struct spool_attempt_record {
 struct spool_entry {
 	struct list node; /* spool's: all entries, oldest id first */
 	uint64_t id;
-	uint64_t arrived_real_s;
-	uint64_t size; /* octets of the message as it stands in the spool */
-	bool large;    /* in a file of its own */
+	uint64_t arrived_real_us; /* when it went to the log; whole seconds after a restart */
+	uint64_t size;            /* octets of the message as it stands in the spool */
+	bool large;               /* in a file of its own */
 	bool has_8bit; /* octets >= 0x80 in it (by what was seen; spliced parts count as 8-bit) */
 	bool has_bare; /* a bare CR or LF in it, or spliced parts, which nobody looked at */
 	bool held;     /* by the operator */
@@ -180,7 +174,6 @@ struct spool_entry {
 	struct wheel_timer due;
 	struct list relay_node;
 	uint32_t relay_jobs;
-	bool relay_closing;
 };
 
 /* A message at its commit, for cutting through. */

@@ -95,6 +95,8 @@ MUST_USE int spool_meta_read(
 MUST_USE struct spool_item *spool_item_new(const struct spool_record *record,
 	const struct smtp_envelope *envelope, const uint8_t *fates);
 void spool_item_free(struct spool_item *item);
+/* The record that says of a message what its item says; batch, salt and checksum are the writer's. */
+void spool_item_record(const struct spool_item *item, struct spool_record *record);
 
 uint64_t spool_attempt_meta_bytes(const struct spool_attempt *attempt);
 void spool_attempt_meta_write(uint8_t *out, const struct spool_attempt *attempt);

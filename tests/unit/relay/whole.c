@@ -119,9 +119,8 @@ static void begin(void)
 
 	cr_assert(store_open(&store, &whole_config.spool, false, 0, 0, &err) == 0, "%s", err.text);
 	cr_assert(store_recover(store, 1, &found, &err) == 0, "%s", err.text);
-	cr_assert(spool_open(&spool, &whole_config.spool, store, "mx.example.org", ring, 0, 1,
-			  &err) == 0,
-		"%s", err.text);
+	cr_assert(spool_open(&spool, &whole_config.spool, store, ring, 0, 1, &err) == 0, "%s",
+		err.text);
 	cr_assert(relay_routes_open(&routes, &whole_config.relay, &err) == 0, "%s", err.text);
 	facts.spool = spool;
 	facts.maildir_fds = &maildir_fd;

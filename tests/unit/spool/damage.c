@@ -74,7 +74,7 @@ static unsigned queue(void)
 		cr_assert_eq(entry->recipients_n, 1);
 		cr_assert(span_equal(
 			entry->recipients[0].smtp.address.text, span_str(texts[entry->id])));
-		cr_assert_eq(entry->arrived_real_s, 1700000001);
+		cr_assert_eq(entry->arrived_real_us, 1700000001000000);
 		cr_assert_eq(entry->size, strlen(bodies[entry->id]));
 		cr_assert_eq(pread(item->segment->fd, body, entry->size,
 				     (off_t)(item->offset + 64 + item->meta_n)),

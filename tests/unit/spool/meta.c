@@ -118,7 +118,7 @@ Test(meta, a_new_item_is_as_one_read)
 	cr_assert_eq(item->meta_n, record.meta_n);
 	cr_assert_eq(item->record_bytes, spool_record_bytes(&record));
 	cr_assert_eq(item->entry.id, 77);
-	cr_assert_eq(item->entry.arrived_real_s, 1700000000);
+	cr_assert_eq(item->entry.arrived_real_us, 1700000000000000);
 	cr_assert_eq(item->entry.size, 1234);
 	cr_assert_eq(item->entry.attempts, 2);
 	cr_assert_eq(item->entry.due_real_s, 1700000100);
