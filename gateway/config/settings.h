@@ -17,8 +17,10 @@
 #define SETTINGS_DOMAINS_MAX      100000
 #define SETTINGS_WORKERS_MAX      256
 #define SETTINGS_ROUTES_MAX       1024
-#define SETTINGS_NEXT_HOPS_MAX    16 /* of one route */
-#define SETTINGS_MAILDIRS_MAX     64 /* different roots, in all routes */
+#define SETTINGS_NEXT_HOPS_MAX    16    /* of one route */
+#define SETTINGS_MAILDIRS_MAX     64    /* different roots, in all routes */
+#define SETTINGS_NETWORKS_MAX     10000 /* of one list */
+#define SETTINGS_INTERFACES_MAX   16
 
 enum listener_tls { LISTENER_TLS_STARTTLS, LISTENER_TLS_IMPLICIT, LISTENER_TLS_NONE };
 
@@ -27,6 +29,8 @@ struct listener_settings {
 	const char *address; /* numeric IPv4 or IPv6 */
 	uint16_t port;
 	enum listener_tls tls;
+	const char *const *proxy; /* networks whose connections begin with a PROXY header */
+	size_t proxy_n;
 };
 
 enum ktls_mode { KTLS_MODE_AUTO, KTLS_MODE_ALWAYS, KTLS_MODE_OFF };
@@ -60,6 +64,8 @@ struct smtp_settings {
 	uint32_t hops_max;       /* Received: lines */
 	bool bare_newline_normalize;
 	bool undeclared_8bit_accept;
+	const char *const *xclient; /* networks that may say XCLIENT */
+	size_t xclient_n;
 };
 
 /* What session/ needs beyond the protocol: times and rates. */
@@ -165,6 +171,49 @@ struct relay_settings {
 	bool bounce_body;         /* DSNs return full messages where RET=FULL asks for it */
 };
 
+enum fence_mode { FENCE_MODE_AUTO, FENCE_MODE_KERNEL, FENCE_MODE_USER, FENCE_MODE_OFF };
+
+struct fence_budget {
+	uint64_t rate; /* units a second; 0: no limit */
+	uint64_t burst;
+};
+
+/* A budget of a source and the one of all sources, behind it. */
+struct fence_budgets {
+	struct fence_budget source;
+	struct fence_budget all;
+};
+
+/* The fence: text networks are base/network.h's. */
+struct fence_settings {
+	enum fence_mode mode;
+	const char *const
+		*interfaces; /* where an XDP program refuses SYNs; none: only the cgroup's */
+	size_t interfaces_n;
+	const char *pin; /* folder in a bpf file system; NULL: nothing stays after the end */
+	uint32_t prefix_v4;
+	uint32_t prefix_v6;
+	uint32_t sources_max;
+	struct fence_budgets connections;
+	struct fence_budgets plain_bytes;
+	struct fence_budgets plain_packets;
+	struct fence_budgets handshakes;
+	struct fence_budgets upgraded_bytes;
+	uint32_t connections_open; /* at a time; 0: no limit */
+	uint32_t connections_open_all;
+	uint32_t handshakes_open;
+	uint32_t handshakes_open_all;
+	uint32_t behaved_factor; /* how many times the budgets for a source that behaved */
+	uint64_t behaved_ms;     /* how long that is remembered */
+	uint32_t strikes_max;    /* refused or failed handshakes, then a penalty; 0: never */
+	uint64_t penalty_ms;
+	uint32_t sample; /* every sample-th refusal is logged; 0: none */
+	const char *const *allow;
+	size_t allow_n;
+	const char *const *block;
+	size_t block_n;
+};
+
 struct log_settings {
 	bool syslog;
 };
@@ -188,6 +237,7 @@ struct config {
 	struct policy_settings policy;
 	struct spool_settings spool;
 	struct relay_settings relay;
+	struct fence_settings fence;
 	struct log_settings log;
 };
 

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * network.h -- IP addresses and networks as 16 octets: IPv6, or IPv4 mapped (::ffff:a.b.c.d, RFC
+ * 4291 2.5.5.2), so that a peer is the same whichever socket it came to.
+ */
+#ifndef POSTERN_BASE_NETWORK_H
+#define POSTERN_BASE_NETWORK_H
+
+#include <sys/socket.h>
+
+#include "base/span.h"
+
+#define NETWORK_BYTES    16
+#define NETWORK_TEXT_MAX 64 /* "ADDRESS/BITS" with its NUL */
+
+struct network {
+	uint8_t address[NETWORK_BYTES]; /* bits after the prefix are zero */
+	uint8_t bits;                   /* of 128: an IPv4 /24 is 96 + 24 */
+};
+
+/* "192.0.2.0/24", "2001:db8::/32", or one address. False: not one, or bits after the prefix. */
+MUST_USE bool network_parse(const char *text, struct network *out);
+/* As it would be written; one address without "/BITS". Returns text. */
+const char *network_text(const struct network *network, char text[NETWORK_TEXT_MAX]);
+bool network_has(const struct network *network, const uint8_t address[NETWORK_BYTES]);
+
+/* Is the address in one of the networks, each as network_parse() takes it? (Others match nothing.) */
+bool network_list_has(const char *const *texts, size_t n, const uint8_t address[NETWORK_BYTES]);
+
+/* Of AF_INET or AF_INET6; other families: all zero. */
+void network_address(const struct sockaddr_storage *from, uint8_t address[NETWORK_BYTES]);
+
+#endif

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* fence-private.h -- what the files of fence/ share. */
+#ifndef POSTERN_FENCE_PRIVATE_H
+#define POSTERN_FENCE_PRIVATE_H
+
+#include "bpf/rules.h"
+#include "fence/fence.h"
+
+#define FENCE_WHY_MAX   256
+#define FENCE_HOOKS_MAX 256
+
+struct fence_limiter;
+struct fence_lists;
+struct fence_kernel;
+
+struct fence {
+	enum fence_running running;
+	struct fence_rules rules;      /* replaced at a reload, word by word, while workers read */
+	struct fence_settings fixed;   /* of the start; its lists and names are not kept */
+	struct fence_limiter *limiter; /* NULL: off */
+	struct fence_lists *lists;     /* NULL: off */
+	struct fence_kernel *kernel;   /* NULL: not running there */
+	char why[FENCE_WHY_MAX];
+	struct fence_sample samples[FENCE_SAMPLES_KEPT]; /* a ring */
+	uint32_t samples_n;                              /* ever */
+	uint32_t refusals;                               /* the gateway's own, for sampling */
+};
+
+/* ---- rules.c ---- */
+
+/* hash_key is random and stays what it was when `old` is not NULL. */
+void fence_rules_make(struct fence_rules *out, const struct fence_settings *settings,
+	const struct fence_rules *old);
+/* The budget's names as the configuration has them: "connections", "handshakes_open" ... */
+const char *fence_meter_word(enum fence_meter meter);
+const char *fence_gauge_word(enum fence_gauge gauge);
+
+/* ---- limiter.c: the gateway's own sources; safe for all threads at once ---- */
+
+MUST_USE int fence_limiter_open(struct fence_limiter **out, uint32_t sources_max, struct err *err);
+void fence_limiter_close(struct fence_limiter *limiter);
+
+/* The source's entry, made if it is not there (the longest unused one without a holder goes where
+ * the table is full); NULL: every entry is held. +1 holder. */
+struct fence_entry *fence_limiter_hold(
+	struct fence_limiter *limiter, const uint8_t source[NETWORK_BYTES], uint64_t now_ns);
+void fence_limiter_release(struct fence_limiter *limiter, struct fence_entry *entry);
+
+struct fence_entry {
+	struct fence_source state; /* by atomic operations only (bpf/rules.h) */
+	uint8_t source[NETWORK_BYTES];
+	uint64_t behaved_until_ns; /* atomic */
+	uint64_t penalty_until_ns; /* atomic */
+	uint64_t told_ns;          /* when the kernel was last told that it behaved */
+	uint32_t strikes;          /* atomic; gone when none came for penalty_ns */
+	uint64_t strike_ns;
+	/* the table's */
+	uint32_t holders;
+	uint32_t next;
+	uint32_t older, newer;
+};
+
+struct fence_totals *fence_limiter_totals(struct fence_limiter *limiter);
+void fence_limiter_count(struct fence_limiter *limiter, enum fence_class class,
+	enum fence_reason reason, uint64_t bytes);
+void fence_limiter_counts(
+	const struct fence_limiter *limiter, struct fence_count out[FENCE_CLASSES][FENCE_REASONS]);
+/* Visits a copy of each entry; holds a stripe's lock only while it copies it. */
+void fence_limiter_each(struct fence_limiter *limiter,
+	void (*visit)(void *ctx, const struct fence_entry *entry), void *ctx);
+bool fence_limiter_find(struct fence_limiter *limiter, const uint8_t source[NETWORK_BYTES],
+	struct fence_entry *out);
+uint64_t fence_limiter_sources(const struct fence_limiter *limiter);
+
+/* ---- lists.c ---- */
+
+MUST_USE int fence_lists_open(struct fence_lists **out, struct err *err);
+void fence_lists_close(struct fence_lists *lists);
+/* What the longest prefix that has not expired says; 0: nothing. Any thread. */
+enum fence_action fence_lists_match(
+	struct fence_lists *lists, const uint8_t address[NETWORK_BYTES], uint64_t now_ns);
+/* The entry that decides, with its network. False: none. */
+bool fence_lists_find(struct fence_lists *lists, const uint8_t address[NETWORK_BYTES],
+	uint64_t now_ns, struct fence_listed *out);
+/* `on_change` is told what the kernel is to know of a network now (net.action 0: nothing). */
+typedef void fence_lists_changed(
+	void *ctx, const struct network *network, const struct fence_net *net);
+void fence_lists_on_change(struct fence_lists *lists, fence_lists_changed *changed, void *ctx);
+MUST_USE int fence_lists_put(
+	struct fence_lists *lists, const struct network *network, const struct fence_net *net);
+/* The operator's. */
+bool fence_lists_drop(struct fence_lists *lists, const struct network *network);
+/* All entries of the configuration are these from now on; the operator's stay. */
+MUST_USE int fence_lists_config(
+	struct fence_lists *lists, const struct fence_listed *entries, size_t n);
+void fence_lists_expire(struct fence_lists *lists, uint64_t now_ns);
+size_t fence_lists_copy(struct fence_lists *lists, size_t from, struct fence_listed *out, size_t n);
+size_t fence_lists_count(const struct fence_lists *lists);
+
+/* ---- kernel.c: the programs and their maps ---- */
+
+/*
+ * Loads and attaches; the maps are empty but for rules and listeners, or, where pinned ones of this
+ * FENCE_ABI and these sizes were found, as they were. -1: not possible, and err says what is
+ * missing and how to grant it, in one line.
+ */
+MUST_USE int fence_kernel_open(struct fence_kernel **out, const struct fence_settings *settings,
+	struct fence_rules *rules, const struct listener_settings *listeners, size_t listeners_n,
+	const int *listen_fds, size_t per_listener, struct err *err);
+void fence_kernel_close(struct fence_kernel *kernel, bool detach);
+const char *fence_kernel_hooks(const struct fence_kernel *kernel);
+
+void fence_kernel_rules(struct fence_kernel *kernel, const struct fence_rules *rules);
+/* Socket storage; any thread. 0 or -errno. */
+int fence_kernel_mark(struct fence_kernel *kernel, int fd, enum fence_class class);
+/* until_ns 0: forget. Any thread. */
+void fence_kernel_behaved(
+	struct fence_kernel *kernel, const uint8_t source[NETWORK_BYTES], uint64_t until_ns);
+void fence_kernel_penalty(
+	struct fence_kernel *kernel, const uint8_t source[NETWORK_BYTES], uint64_t until_ns);
+/* net->action 0: takes it away. */
+void fence_kernel_net(
+	struct fence_kernel *kernel, const struct network *network, const struct fence_net *net);
+/* What operators had put into a pinned list. */
+void fence_kernel_nets_each(struct fence_kernel *kernel,
+	void (*visit)(void *ctx, const struct network *network, const struct fence_net *net),
+	void *ctx);
+/* Mapped memory, read by any thread; the programs write. */
+const struct fence_board *fence_kernel_board(const struct fence_kernel *kernel);
+const struct fence_totals *fence_kernel_totals(const struct fence_kernel *kernel);
+
+bool fence_kernel_source(struct fence_kernel *kernel, const uint8_t source[NETWORK_BYTES],
+	struct fence_source *state, uint64_t *behaved_until_ns, uint64_t *penalty_until_ns);
+void fence_kernel_sources_each(struct fence_kernel *kernel,
+	void (*visit)(
+		void *ctx, const uint8_t source[NETWORK_BYTES], const struct fence_source *state),
+	void *ctx);
+void fence_kernel_sizes(struct fence_kernel *kernel, struct fence_status *out);
+void fence_kernel_counts(
+	struct fence_kernel *kernel, struct fence_count out[FENCE_CLASSES][FENCE_REASONS]);
+
+int fence_kernel_samples_fd(const struct fence_kernel *kernel);
+/* At most n of them; returns how many there were. */
+size_t fence_kernel_samples(struct fence_kernel *kernel, struct fence_sample *out, size_t n);
+
+#endif
