@@ -5,8 +5,7 @@
 #ifndef POSTERN_RELAY_ROUTE_PRIVATE_H
 #define POSTERN_RELAY_ROUTE_PRIVATE_H
 
-#include <stdatomic.h>
-
+#include "base/holders.h"
 #include "relay/relay.h"
 
 #define ROUTES_FILE_MAX    (64u << 20) /* octets */
@@ -39,7 +38,7 @@ MUST_USE const struct route_slot *route_table_find(
 	const struct route_table *table, struct span key);
 
 struct relay_routes {
-	atomic_uint holders;
+	struct holders holders;
 	const struct relay_settings *settings;
 	struct route_table domains;
 	bool has_below; /* some key begins with a dot */

@@ -99,7 +99,7 @@ int route_table_of(struct relay_routes **out, const struct relay_settings *setti
 
 	if (!routes)
 		return -ENOMEM;
-	atomic_init(&routes->holders, 1);
+	holders_init(&routes->holders);
 	routes->settings = settings;
 	for (size_t i = 0; i < settings->routes_n; i++)
 		n += settings->routes[i].domains_n;
@@ -122,13 +122,13 @@ int route_table_of(struct relay_routes **out, const struct relay_settings *setti
 
 struct relay_routes *relay_routes_hold(struct relay_routes *routes)
 {
-	atomic_fetch_add_explicit(&routes->holders, 1, memory_order_relaxed);
+	holders_add(&routes->holders);
 	return routes;
 }
 
 void relay_routes_release(struct relay_routes *routes)
 {
-	if (!routes || atomic_fetch_sub_explicit(&routes->holders, 1, memory_order_acq_rel) > 1)
+	if (!routes || !holders_drop(&routes->holders))
 		return;
 	route_table_close(&routes->domains);
 	free(routes->text);

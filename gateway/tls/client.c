@@ -30,7 +30,7 @@
 #define CA_FILE_USUAL "/etc/ssl/certs/ca-certificates.crt"
 
 struct tls_client {
-	atomic_uint holders;
+	struct holders holders;
 	bool verify;
 	struct tls_context *context;
 };
@@ -167,7 +167,7 @@ int tls_client_open(struct tls_client **out, const char *ca_file, bool verify, s
 	*out = NULL;
 	if (client == NULL)
 		return err_set(err, "out of memory");
-	atomic_init(&client->holders, 1);
+	holders_init(&client->holders);
 	client->verify = verify;
 	ERR_clear_error();
 	result = open_context(&client->context, ca_file, verify, err);
@@ -181,21 +181,13 @@ int tls_client_open(struct tls_client **out, const char *ca_file, bool verify, s
 
 struct tls_client *tls_client_hold(struct tls_client *client)
 {
-	unsigned before = atomic_fetch_add_explicit(&client->holders, 1, memory_order_relaxed);
-
-	ASSERT(before > 0);
+	holders_add(&client->holders);
 	return client;
 }
 
 void tls_client_release(struct tls_client *client)
 {
-	unsigned before;
-
-	if (client == NULL)
-		return;
-	before = atomic_fetch_sub_explicit(&client->holders, 1, memory_order_acq_rel);
-	ASSERT(before > 0);
-	if (before > 1)
+	if (client == NULL || !holders_drop(&client->holders))
 		return;
 	tls_context_release(client->context);
 	free(client);

@@ -365,7 +365,7 @@ struct tls_context *tls_context_new(struct err *err)
 		err_set(err, "out of memory");
 		return NULL;
 	}
-	atomic_init(&context->holders, 1);
+	holders_init(&context->holders);
 	atomic_init(&context->ktls_absent, false);
 	context->ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
 	context->hkdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
@@ -403,21 +403,13 @@ int tls_context_open(struct tls_context **out, const struct tls_settings *settin
 
 struct tls_context *tls_context_hold(struct tls_context *context)
 {
-	unsigned before = atomic_fetch_add_explicit(&context->holders, 1, memory_order_relaxed);
-
-	ASSERT(before > 0);
+	holders_add(&context->holders);
 	return context;
 }
 
 void tls_context_release(struct tls_context *context)
 {
-	unsigned before;
-
-	if (context == NULL)
-		return;
-	before = atomic_fetch_sub_explicit(&context->holders, 1, memory_order_acq_rel);
-	ASSERT(before > 0);
-	if (before == 1)
+	if (context != NULL && holders_drop(&context->holders))
 		context_free(context);
 }
 

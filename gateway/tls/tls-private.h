@@ -19,6 +19,7 @@
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 
+#include "base/holders.h"
 #include "tls/tls.h"
 
 #define TLS_SECRET_MAX       48 /* SHA-384 */
@@ -131,7 +132,7 @@ struct tls_context_name {
 };
 
 struct tls_context {
-	atomic_uint holders;
+	struct holders holders;
 	atomic_bool ktls_absent; /* an ULP attach said ENOENT: do not try again */
 	struct tls_ticket_keys tickets;
 	EVP_CIPHER *ticket_cipher;
