@@ -16,11 +16,9 @@
 #include "policy/recipients-private.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/textfile.h"
 #include "config/name.h"
 #include "policy/policy.h"
 #include "policy/set-private.h"
@@ -40,17 +38,6 @@ struct parser {
 static int parser_fail(const struct parser *parser, const char *what)
 {
 	return err_set(parser->err, "%s:%llu: %s", parser->path, parser->line, what);
-}
-
-static bool blank(uint8_t c)
-{
-	return c == ' ' || c == '\t' || c == '\r';
-}
-
-static void skip_blanks(struct span *line)
-{
-	while (line->n > 0 && blank(line->p[0]))
-		span_take(line, 1);
 }
 
 /* atext (RFC 5322 3.2.3) or an octet of UTF-8. */
@@ -86,15 +73,6 @@ static size_t dot_string_length(struct span line)
 		n++;
 	}
 	return n > 0 && line.p[n - 1] == '.' ? 0 : n;
-}
-
-static size_t domain_length(struct span line)
-{
-	size_t n = 0;
-
-	while (n < line.n && !blank(line.p[n]))
-		n++;
-	return n;
 }
 
 int recipients_local(char out[RECIPIENTS_ADDRESS_MAX], struct span local)
@@ -149,10 +127,10 @@ static int take_address(struct parser *parser, struct span rest)
 	if (rest.n == 0 || rest.p[0] != '@')
 		return parser_fail(parser, "no \"@\" after the local part: write local@domain");
 	span_take(&rest, 1);
-	domain = span_take(&rest, domain_length(rest));
+	domain = textfile_take_word(&rest);
 	if (!name_domain_valid(domain))
 		return parser_fail(parser, "the domain is not one: write local@domain or @domain");
-	skip_blanks(&rest);
+	textfile_skip_blanks(&rest);
 	if (rest.n > 0 && rest.p[0] != '#')
 		return parser_fail(parser, "something follows the address: write one a line");
 	n = recipients_form(form, local, domain);
@@ -166,7 +144,7 @@ static int take_address(struct parser *parser, struct span rest)
 
 static int take_line(struct parser *parser, struct span line)
 {
-	skip_blanks(&line);
+	textfile_skip_blanks(&line);
 	if (line.n == 0 || line.p[0] == '#')
 		return 0;
 	if (line.n >= 3 && memcmp(line.p, "\xef\xbb\xbf", 3) == 0)
@@ -178,13 +156,9 @@ static int take_line(struct parser *parser, struct span line)
 static bool line_valid(struct span line)
 {
 	while (line.n > 0) {
-		size_t n = 0;
-
-		while (n < line.n && !blank(line.p[n]))
-			n++;
-		if (!name_text_valid(span_take(&line, n)))
+		if (!name_text_valid(textfile_take_word(&line)))
 			return false;
-		skip_blanks(&line);
+		textfile_skip_blanks(&line);
 	}
 	return true;
 }
@@ -194,26 +168,15 @@ static int take_lines(struct parser *parser, size_t n)
 	struct span rest = span_of(parser->recipients->text, n);
 
 	while (rest.n > 0) {
-		const uint8_t *end = memchr(rest.p, '\n', rest.n);
-		struct span line = span_take(&rest, end ? (size_t)(end - rest.p) : rest.n);
+		struct span line = textfile_take_line(&rest);
 
 		parser->line++;
 		if (!line_valid(line))
 			return parser_fail(parser, "not UTF-8 text without control characters");
 		if (take_line(parser, line) != 0)
 			return -1;
-		span_take(&rest, 1);
 	}
 	return 0;
-}
-
-static uint64_t count_lines(struct span text)
-{
-	uint64_t lines = 1;
-
-	for (size_t i = 0; i < text.n; i++)
-		lines += text.p[i] == '\n';
-	return lines;
 }
 
 int recipients_parse(
@@ -229,7 +192,7 @@ int recipients_parse(
 		return err_set(err, "%s:1: %s", path, strerror(ENOMEM));
 	}
 	recipients->text = text;
-	rc = set_open(&recipients->set, text, count_lines(span_of(text, n)));
+	rc = set_open(&recipients->set, text, textfile_lines(span_of(text, n)));
 	if (rc != 0)
 		err_set(err, "%s:1: %s", path, strerror(-rc));
 	else
@@ -262,64 +225,12 @@ bool recipients_has(const struct recipients *recipients, struct span local, stru
 	       set_has(&recipients->set, span_of(form + n - domain.n - 1, domain.n + 1));
 }
 
-/* Reads up to max octets. Octets read, or -errno. */
-static int64_t read_up_to(int fd, char *text, size_t max)
-{
-	size_t n = 0;
-
-	while (n < max) {
-		ssize_t got = read(fd, text + n, max - n);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			break;
-		n += (size_t)got;
-	}
-	return (int64_t)n;
-}
-
-/* Opened without blocking, so that a FIFO in the file's place cannot stop a reload. */
-static int open_file(const char *path, size_t *size, struct err *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	struct stat st;
-
-	if (fd < 0)
-		return err_set(err, "%s:1: cannot be opened: %s", path, strerror(errno));
-	if (fstat(fd, &st) != 0)
-		err_set(err, "%s:1: cannot be read: %s", path, strerror(errno));
-	else if (!S_ISREG(st.st_mode))
-		err_set(err, "%s:1: not a regular file", path);
-	else if ((uint64_t)st.st_size > POLICY_RECIPIENTS_FILE_MAX)
-		err_set(err, "%s:1: larger than %llu octets", path, POLICY_RECIPIENTS_FILE_MAX);
-	else {
-		*size = (size_t)st.st_size;
-		return fd;
-	}
-	close(fd);
-	return -1;
-}
-
 int recipients_open(struct recipients **out, const char *path, struct err *err)
 {
-	size_t size = 0;
-	int fd = open_file(path, &size, err);
 	char *text;
-	int64_t n;
+	size_t n;
 
-	if (fd < 0)
+	if (textfile_read(path, POLICY_RECIPIENTS_FILE_MAX, &text, &n, err) != 0)
 		return -1;
-	text = malloc(size + 1);
-	n = text ? read_up_to(fd, text, size + 1) : -ENOMEM;
-	close(fd);
-	if (n == (int64_t)size)
-		return recipients_parse(out, path, text, size, err);
-	free(text);
-	if (n < 0)
-		return err_set(err, "%s:1: cannot be read: %s", path, strerror((int)-n));
-	return err_set(
-		err, "%s:1: changed while it was read: write a new file and rename it", path);
+	return recipients_parse(out, path, text, n, err);
 }
