@@ -7,7 +7,7 @@
  *
  * Unlike its neighbours it needs the gateway's objects (tls/ and base/) beside ktest's.
  */
-#include "ktest.h"
+#include "tls_plant.h"
 
 #include <openssl/x509.h>
 #include <pthread.h>
@@ -15,30 +15,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "tls/tls-private.h"
 
 #define BULK_BYTES     200000
-#define WAIT_SECONDS   30
 #define KEY_UPDATES    2
 #define LATE_EXCHANGES 5
-
-struct suite {
-	uint16_t version;
-	const char *name;
-};
-
-static const struct suite suites[] = {
-	{TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256"},
-	{TLS1_2_VERSION, "ECDHE-ECDSA-AES256-GCM-SHA384"},
-	{TLS1_2_VERSION, "ECDHE-ECDSA-CHACHA20-POLY1305"},
-	{TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256"},
-	{TLS1_3_VERSION, "TLS_AES_256_GCM_SHA384"},
-	{TLS1_3_VERSION, "TLS_CHACHA20_POLY1305_SHA256"},
-};
 
 /* What the client does, and what came of it. */
 struct client {
@@ -130,12 +114,7 @@ static void *run_client(void *arg)
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 	SSL *ssl;
 
-	SSL_CTX_set_min_proto_version(ctx, client->suite->version);
-	SSL_CTX_set_max_proto_version(ctx, client->suite->version);
-	if (client->suite->version == TLS1_3_VERSION)
-		KT_MUST(SSL_CTX_set_ciphersuites(ctx, client->suite->name) == 1);
-	else
-		KT_MUST(SSL_CTX_set_cipher_list(ctx, client->suite->name) == 1);
+	suite_set(ctx, client->suite);
 	ssl = SSL_new(ctx);
 	SSL_set_fd(ssl, client->fd);
 	client->failed = client_steps(client, ssl);
@@ -264,14 +243,6 @@ static int serve(int fd, int late)
 	tls_conn_close(conn);
 	close(fd);
 	return planted;
-}
-
-static void wait_at_most(int fd)
-{
-	struct timeval limit = {.tv_sec = WAIT_SECONDS};
-
-	KT_MUST(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0);
-	KT_MUST(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0);
 }
 
 static void test(const struct suite *suite, int late, bool update)

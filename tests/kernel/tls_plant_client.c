@@ -7,7 +7,7 @@
  *
  * Like tls_plant it needs the gateway's objects (tls/ and base/) beside ktest's.
  */
-#include "ktest.h"
+#include "tls_plant.h"
 
 #include <fcntl.h>
 #include <openssl/x509.h>
@@ -16,29 +16,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "tls/tls-private.h"
 
 #define BULK_BYTES     200000
 #define SPLICE_BYTES   65536
-#define WAIT_SECONDS   30
 #define LATE_EXCHANGES 5
-
-struct suite {
-	uint16_t version;
-	const char *name;
-};
-
-static const struct suite suites[] = {
-	{TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256"},
-	{TLS1_2_VERSION, "ECDHE-ECDSA-AES256-GCM-SHA384"},
-	{TLS1_2_VERSION, "ECDHE-ECDSA-CHACHA20-POLY1305"},
-	{TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256"},
-	{TLS1_3_VERSION, "TLS_AES_256_GCM_SHA384"},
-	{TLS1_3_VERSION, "TLS_CHACHA20_POLY1305_SHA256"},
-};
 
 /* What the server does, and what came of it. */
 struct server {
@@ -102,12 +86,7 @@ static void *run_server(void *arg)
 	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 	SSL *ssl;
 
-	SSL_CTX_set_min_proto_version(ctx, server->suite->version);
-	SSL_CTX_set_max_proto_version(ctx, server->suite->version);
-	if (server->suite->version == TLS1_3_VERSION)
-		KT_MUST(SSL_CTX_set_ciphersuites(ctx, server->suite->name) == 1);
-	else
-		KT_MUST(SSL_CTX_set_cipher_list(ctx, server->suite->name) == 1);
+	suite_set(ctx, server->suite);
 	KT_MUST(SSL_CTX_use_certificate(ctx, certificate) == 1);
 	KT_MUST(SSL_CTX_use_PrivateKey(ctx, key) == 1);
 	ssl = SSL_new(ctx);
@@ -242,14 +221,6 @@ static const char *client_steps(const struct server *server, struct tls_conn *co
 	if (kt_send_control(fd, notify.type, notify.bytes, notify.n) != notify.n)
 		return "close_notify";
 	return NULL;
-}
-
-static void wait_at_most(int fd)
-{
-	struct timeval limit = {.tv_sec = WAIT_SECONDS};
-
-	KT_MUST(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0);
-	KT_MUST(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0);
 }
 
 static void test(const struct suite *suite, int late, int update)

@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: MIT
 """A private Dovecot: LMTP in, IMAP out.
 
-Job: configuration, users and mail in a temporary folder, free ports, start and stop; its log; the
-messages of a mailbox read back by IMAP. Invariants: the system's own Dovecot is not touched; only
-the master process started here is stopped, by its pid. Needs root (Dovecot does) and the packages;
-else the test is skipped, loudly.
+Job: configuration, users and mail in a temporary folder, free ports (the rest is mta.py's); the
+messages of a mailbox read back by IMAP. Needs root (Dovecot does) and the packages; else the test is
+skipped, loudly.
 """
 
 import imaplib
 import os
 import pwd
 import re
-import signal
-import subprocess
 
-from . import certs, proc, tap
+from . import certs, mta, proc, tap
 
 PASSWORD = "secret"
 
@@ -74,14 +71,15 @@ def require():
             raise tap.Skip(f"{path} is not installed: Dovecot as a next hop is not proved")
 
 
-class Dovecot:
+class Dovecot(mta.Mta):
+    title = "Dovecot"
+    started = b"starting up"
+
     def __init__(self, users):
-        self.base = proc.temp_dir("postern-dovecot-")
+        super().__init__()
         self.port = proc.free_port()
         self.imap_port = proc.free_port([self.port])
-        self.process = None
         account = pwd.getpwnam("nobody")
-        os.chown(self.base, 0, 0)
         for name in ("run", "state", "mail"):
             os.mkdir(os.path.join(self.base, name))
         os.chown(os.path.join(self.base, "mail"), account.pw_uid, account.pw_gid)
@@ -90,44 +88,9 @@ class Dovecot:
         self.write("dovecot.conf", CONFIG.format(
             base=self.base, uid=account.pw_uid, gid=account.pw_gid, port=self.port,
             imap=self.imap_port))
-        tap.on_failure(lambda: ["Dovecot's log, newest:"] + self.log()[-15:])
 
-    def write(self, name, text):
-        with open(os.path.join(self.base, name), "w", encoding="ascii") as file:
-            file.write(text)
-
-    def start(self):
-        # In a process group of its own: master signals its group when it stops.
-        self.process = proc.start(["/usr/sbin/dovecot", "-F", "-c", f"{self.base}/dovecot.conf"],
-                                  start_new_session=True, stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        tap.at_exit(self.stop)
-        pause = proc.start(["tail", "-F", "-n", "+1", f"{self.base}/log"], stdout=subprocess.PIPE,
-                           stderr=subprocess.DEVNULL)
-        try:
-            for line in pause.stdout:
-                if b"starting up" in line:
-                    return
-        finally:
-            pause.kill()
-            pause.wait()
-            pause.stdout.close()
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait(5)
-
-    def log(self):
-        try:
-            with open(f"{self.base}/log", encoding="utf-8", errors="replace") as file:
-                return file.read().splitlines()
-        except OSError:
-            return []
+    def command(self):
+        return ["/usr/sbin/dovecot", "-F", "-c", f"{self.base}/dovecot.conf"]
 
     def read(self, user):
         """All messages of the user's INBOX, by IMAP."""

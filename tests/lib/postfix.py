@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: MIT
 """A private Postfix: in front of the gateway or behind it.
 
-Job: configuration, queue and data in a temporary folder, free ports, start and stop; its log.
-Invariants: the system's own Postfix is not touched; only the master process started here is
-stopped, by its pid. Needs root (Postfix does) and the package; else the test is skipped, loudly.
+Job: configuration, queue and data in a temporary folder, free ports; the rest is mta.py's. Needs root
+(Postfix does) and the package; else the test is skipped, loudly.
 """
 
 import grp
 import os
 import pwd
-import signal
-import subprocess
 
-from . import proc, tap
+from . import mta, proc, tap
 
 DAEMONS = "/usr/lib/postfix/sbin"
 QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming",
@@ -64,22 +61,25 @@ def require(role):
         raise tap.Skip(f"postfix is not installed: Postfix as {role} is not proved")
 
 
-class Postfix:
+class Postfix(mta.Mta):
     """A Postfix of our own, in a folder of its own. `main` and `master` are lines to add; {base} in
     them is its folder."""
 
+    title = "Postfix"
+    started = b"daemon started"
+
     def __init__(self, main, master="", taken=()):
-        self.base = proc.temp_dir("postern-postfix-")
-        os.chown(self.base, 0, 0)
+        super().__init__()
         self.port = proc.free_port(taken)
-        self.process = None
         for name in ("etc", "queue", "data"):
             os.mkdir(os.path.join(self.base, name))
         self.write("etc/main.cf", MAIN.format(base=self.base, daemons=DAEMONS)
                    + main.replace("{base}", self.base))
         self.write("etc/master.cf", MASTER.format(port=self.port) + master)
         self.make_queue()
-        tap.on_failure(lambda: ["Postfix's log, newest:"] + self.log()[-15:])
+
+    def command(self):
+        return [f"{DAEMONS}/master", "-c", f"{self.base}/etc", "-d"]
 
     def make_queue(self):
         """What `postfix check` would make; it insists on a system-wide main.cf."""
@@ -90,40 +90,3 @@ class Postfix:
             os.mkdir(path)
             os.chown(path, 0 if name == "pid" else owner.pw_uid, drop if name == "public" else 0)
             os.chmod(path, 0o710 if name == "public" else 0o755 if name == "pid" else 0o700)
-
-    def write(self, name, text):
-        with open(os.path.join(self.base, name), "w", encoding="ascii") as file:
-            file.write(text)
-
-    def start(self):
-        # In a process group of its own: master signals its group when it stops.
-        self.process = proc.start([f"{DAEMONS}/master", "-c", f"{self.base}/etc", "-d"],
-                                  start_new_session=True, stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        tap.at_exit(self.stop)
-        pause = proc.start(["tail", "-F", "-n", "+1", f"{self.base}/log"], stdout=subprocess.PIPE,
-                           stderr=subprocess.DEVNULL)
-        try:
-            for line in pause.stdout:
-                if b"daemon started" in line:
-                    return
-        finally:
-            pause.kill()
-            pause.wait()
-            pause.stdout.close()
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait(5)
-
-    def log(self):
-        try:
-            with open(f"{self.base}/log", encoding="utf-8", errors="replace") as file:
-                return file.read().splitlines()
-        except OSError:
-            return []

@@ -2,8 +2,9 @@
 /* dial.c -- see dial.h. */
 #include "tests/unit/relay/dial.h"
 
-#include <dirent.h>
 #include <stdio.h>
+
+#include "tests/lib/unit.h"
 
 struct ring *ring;
 struct relay relay;
@@ -17,18 +18,6 @@ unsigned ready_n, closed_n;
 struct letter *ready_letter;
 
 static unsigned fds_before;
-
-static unsigned fds_n(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	cr_assert(dir != NULL);
-	while (readdir(dir) != NULL)
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static void on_ready(struct relay_client_owner *owner, struct relay_client *which)
 {
@@ -77,7 +66,7 @@ void dial_prepare(const char *const *script, bool lmtp, bool unix_socket)
 	snprintf(target.host, sizeof(target.host), "mx.example.org");
 	peer_address(&target.address, &target.address_n);
 	cr_assert(relay_clients_open(&relay, &err) == 0, "%s", err.text);
-	fds_before = fds_n();
+	fds_before = unit_fds_n();
 }
 
 void dial(void)
@@ -125,7 +114,8 @@ void dial_close(void)
 	cr_expect(closed_n == 1);
 	cr_expect(relay_clients_idle(&relay));
 	peer_close();
-	cr_expect(fds_n() == fds_before - 1, "%u descriptors, %u before", fds_n(), fds_before - 1);
+	cr_expect(unit_fds_n() == fds_before - 1, "%u descriptors, %u before", unit_fds_n(),
+		fds_before - 1);
 	cr_expect(counter_sum(COUNTER_RELAY_CONNECTIONS_ACTIVE) == 0);
 	relay_clients_close(&relay);
 	ring_close(ring);

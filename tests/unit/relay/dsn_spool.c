@@ -5,8 +5,6 @@
  */
 #include "relay/relay-private.h"
 
-#include <errno.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +14,7 @@
 #include <criterion/criterion.h>
 
 #include "base/counter.h"
+#include "tests/lib/unit.h"
 
 #define TEST_LIMIT_S   60
 #define RECIPIENTS_MAX 1000
@@ -83,14 +82,6 @@ static void turn(void)
 	ring_run(ring, before_wait, ring);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path) == 0 || errno == ENOENT ? 0 : -1;
-}
-
 static void rig_close(void)
 {
 	cr_expect(relay_dsns_idle(&relay));
@@ -101,7 +92,7 @@ static void rig_close(void)
 	spool_close(spool);
 	store_close(store);
 	ring_close(ring);
-	(void)nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	(void)unit_remove_tree(root);
 }
 
 static struct smtp_address address_of(const char *text)

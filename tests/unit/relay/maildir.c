@@ -5,7 +5,6 @@
  */
 #include "relay/relay-private.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -21,6 +20,7 @@
 #include <criterion/criterion.h>
 
 #include "base/counter.h"
+#include "tests/lib/unit.h"
 
 #define HEAD           "Return-Path: <s@example.net>\r\n"
 #define HOSTNAME       "mx.example.org"
@@ -40,18 +40,6 @@ static unsigned fds_before;
 
 static void *patterns[32]; /* given back by rig_close() */
 static size_t patterns_n;
-
-static unsigned fds_n(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	cr_assert(dir != NULL);
-	while (readdir(dir) != NULL)
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static void rig_open(bool durable)
 {
@@ -75,27 +63,20 @@ static void rig_open(bool durable)
 		(struct relay_facts){.config = &config, .ring = ring, .maildir_fds = &root_fd};
 	relay.settings = &config.relay;
 	cr_assert(relay_maildirs_open(&relay, &err) == 0);
-	fds_before = fds_n();
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path) == 0 || errno == ENOENT ? 0 : -1;
+	fds_before = unit_fds_n();
 }
 
 static void rig_close(void)
 {
 	cr_expect(relay_maildirs_idle(&relay));
-	cr_expect(fds_n() == fds_before, "%u descriptors, %u before", fds_n(), fds_before);
+	cr_expect(
+		unit_fds_n() == fds_before, "%u descriptors, %u before", unit_fds_n(), fds_before);
 	relay_maildirs_close(&relay);
 	ring_close(ring);
 	close(root_fd);
 	while (patterns_n > 0)
 		free(patterns[--patterns_n]);
-	(void)nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	(void)unit_remove_tree(root);
 }
 
 static void open_durable(void)
@@ -256,7 +237,7 @@ static int file_count(const char *path, const struct stat *st, int type, struct 
 static unsigned files_n(void)
 {
 	files = 0;
-	(void)nftw(root, file_count, 16, FTW_PHYS);
+	(void)nftw(root, file_count, UNIT_WALK_FDS_MAX, FTW_PHYS);
 	return files;
 }
 

@@ -2,17 +2,15 @@
 /* whole.c -- see whole.h. */
 #include "tests/unit/relay/whole.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "tests/lib/unit.h"
 
-#define WALK_FDS_MAX   16
 #define RECIPIENTS_MAX 64
 
 struct relay *whole;
@@ -181,14 +179,6 @@ void whole_restart(void)
 	begin();
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path) == 0 || errno == ENOENT ? 0 : -1;
-}
-
 void whole_close(void)
 {
 	static const enum counter gauges[] = {COUNTER_QUEUE_ACTIVE, COUNTER_QUEUE_READY,
@@ -208,7 +198,7 @@ void whole_close(void)
 			(long long)counter_sum(gauges[i]));
 	sink_close(0);
 	sink_close(1);
-	(void)nftw(whole_root, remove_one, WALK_FDS_MAX, FTW_DEPTH | FTW_PHYS);
+	(void)unit_remove_tree(whole_root);
 }
 
 /* ---- letters ---- */

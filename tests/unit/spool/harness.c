@@ -2,15 +2,13 @@
 /* harness.c -- see harness.h. */
 #include "tests/unit/spool/harness.h"
 
-#include <dirent.h>
 #include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
-
-#define WALK_FDS_MAX 16
+#include "tests/lib/unit.h"
 
 struct ring *ring;
 struct spool *spool;
@@ -29,18 +27,6 @@ struct spool_settings settings = {
 
 static unsigned fds_before;
 static uint64_t stopped_ms;
-
-static unsigned fds_n(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	cr_assert(dir != NULL);
-	while (readdir(dir) != NULL)
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static void on_arrived(struct spool_reader *reader, struct spool_entry *entry)
 {
@@ -80,7 +66,7 @@ void harness_open(void)
 		snprintf(root, sizeof(root), "/tmp/postern-spool-XXXXXX");
 		cr_assert(mkdtemp(root) != NULL);
 	}
-	fds_before = fds_n();
+	fds_before = unit_fds_n();
 	cr_assert(ring_open(&ring, &ring_settings, &err) == 0, "%s", err.text);
 	store_begin(0, 1);
 }
@@ -99,26 +85,19 @@ void harness_reopen(uint32_t worker, uint32_t workers)
 	store_begin(worker, workers);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path) == 0 || errno == ENOENT ? 0 : -1;
-}
-
 void harness_close(void)
 {
 	clock_set_for_test(NULL, NULL);
 	store_end();
 	ring_close(ring);
-	cr_expect(fds_n() == fds_before, "%u descriptors, %u before", fds_n(), fds_before);
+	cr_expect(
+		unit_fds_n() == fds_before, "%u descriptors, %u before", unit_fds_n(), fds_before);
 	cr_expect(counter_sum(COUNTER_SPOOL_SEGMENTS) == 0);
 	cr_expect(counter_sum(COUNTER_SPOOL_BYTES) == 0);
 	cr_expect(counter_sum(COUNTER_SPOOL_MESSAGES) == 0);
 	cr_expect(counter_sum(COUNTER_SPOOL_FAILING) == 0);
 	cr_expect(counter_sum(COUNTER_SPOOL_MEMORY_BYTES) == 0);
-	(void)nftw(root, remove_one, WALK_FDS_MAX, FTW_DEPTH | FTW_PHYS);
+	(void)unit_remove_tree(root);
 }
 
 /* ---- mails ---- */
@@ -346,14 +325,14 @@ static int file_count(const char *path, const struct stat *st, int type, struct 
 unsigned files_n(const char *path)
 {
 	files = 0;
-	(void)nftw(below_root(path), file_count, WALK_FDS_MAX, FTW_PHYS);
+	(void)nftw(below_root(path), file_count, UNIT_WALK_FDS_MAX, FTW_PHYS);
 	return files;
 }
 
 uint64_t disk_bytes(void)
 {
 	disk = 0;
-	(void)nftw(root, file_count, WALK_FDS_MAX, FTW_PHYS);
+	(void)nftw(root, file_count, UNIT_WALK_FDS_MAX, FTW_PHYS);
 	return disk;
 }
 

@@ -4,7 +4,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/crc32c.h"
+#include "tests/lib/unit.h"
 
 char image_dir[64];
 struct spool_settings image_settings;
@@ -116,17 +116,9 @@ void image_store_make(void)
 	image_settings = (struct spool_settings){.directory = image_dir, .durable = true};
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 void image_store_remove(void)
 {
-	cr_assert_eq(nftw(image_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	cr_assert_eq(unit_remove_tree(image_dir), 0);
 }
 
 static const char *below(const char *path)
