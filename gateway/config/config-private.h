@@ -18,6 +18,11 @@ struct cfg_t; /* libconfuse's */
 #define CONFIG_PLACES_MAX 1024 /* paths whose lines are kept: two a certificate and a few */
 #define CONFIG_SHOWN_MAX  60   /* octets of a wrong value that a message repeats */
 
+/* A budget's rate at most, and its burst in seconds of its rate. bpf/rules.h counts in 1/1024 ns: at
+ * this rate, times behaved_factor, a unit still takes one of them, and an hour is 2^52. */
+#define CONFIG_RATE_MAX          1000000000
+#define CONFIG_BURST_SECONDS_MAX 3600
+
 /*
  * Reads a configuration from memory; `text` is written to. `path` names it in messages and is
  * what relative paths start from; nothing is opened. Otherwise as config_open.
@@ -36,6 +41,7 @@ enum value_kind {
 	VALUE_NUMBER, /* decimal, min to max, times scale */
 	VALUE_BOOL,
 	VALUE_CHOICE,
+	VALUE_BUDGET,   /* "RATE/BURST", or "none"; min and max are the rate's */
 	VALUE_HOST,     /* lower-cased */
 	VALUE_SNI_NAME, /* host, or "*." and a host; lower-cased */
 	VALUE_DOMAIN,   /* lower-cased */
@@ -43,7 +49,9 @@ enum value_kind {
 	VALUE_ACCOUNT,
 	VALUE_ROUTE_DOMAIN, /* domain, "." and a domain, or "*"; lower-cased */
 	VALUE_RESOLVER,     /* numeric address, "@" and a port may follow */
-	VALUE_PATH,         /* made relative to the configuration's folder */
+	VALUE_NETWORK,      /* as network_parse() takes it */
+	VALUE_INTERFACE,
+	VALUE_PATH, /* made relative to the configuration's folder */
 	VALUE_SOCKET,
 	VALUE_NEXT_HOP, /* hop.c's; the value's text is its path, "" where it has none */
 };
@@ -64,7 +72,7 @@ struct config_key {
 	const char *section; /* "" at the top */
 	const char *name;
 	enum value_kind kind;
-	const char *fallback; /* as it would be written; NULL: none */
+	const char *fallback; /* as it would be written, a list with its braces; NULL: none */
 	const char *example;  /* not NULL: the key must be there */
 	bool empty_is_none;   /* "" stands for NULL */
 	uint64_t min, max;
@@ -83,6 +91,7 @@ const struct config_key *config_key_find(const char *section, const char *name);
 
 struct value {
 	uint64_t number;
+	struct fence_budget budget;
 	bool none;
 	char text[CONFIG_PATH_MAX + 1];
 };

@@ -23,7 +23,7 @@
 
 #include "config/config-private.h"
 
-#define SECTION_KEYS_MAX 24 /* keys of one section */
+#define SECTION_KEYS_MAX 32 /* keys of one section */
 #define READ_BYTES_MIN   16384
 
 struct section {
@@ -42,6 +42,7 @@ static const struct section sections[] = {
 	{"spool", CFGF_NONE},
 	{"route", TITLED},
 	{"relay", CFGF_NONE},
+	{"fence", CFGF_NONE},
 	{"log", CFGF_NONE},
 };
 
@@ -110,6 +111,9 @@ static int check_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *resul
 	struct err err;
 
 	ASSERT(key);
+	*(const char **)result = text;
+	if (!reader) /* a list's default, read when the root is made */
+		return 0;
 	if (opt->nvalues <= 1 && opt->def.number++ > 0) {
 		reader_fail(cfg, "%s is set a second time", key->name);
 		return -1;
@@ -124,11 +128,11 @@ static int check_value(cfg_t *cfg, cfg_opt_t *opt, const char *text, void *resul
 	}
 	if (value_is_path(key->kind) && !value.none && *value.text)
 		config_places_add(reader->source->places, value.text, cfg->line);
-	*(const char **)result = text;
 	return 0;
 }
 
-/* The options of a section, from the table of keys. */
+/* The options of a section, from the table of keys. Defaults are fill.c's, but for lists': only
+ * libconfuse can tell "= {}" and "+=" from nothing. */
 static void make_keys(const char *section, cfg_opt_t out[SECTION_KEYS_MAX])
 {
 	const cfg_opt_t end = CFG_END();
@@ -137,7 +141,8 @@ static void make_keys(const char *section, cfg_opt_t out[SECTION_KEYS_MAX])
 	for (size_t i = 0; i < config_keys_n; i++) {
 		const struct config_key *key = &config_keys[i];
 		cfg_opt_t one = CFG_STR_CB(key->name, NULL, CFGF_NODEFAULT, check_value);
-		cfg_opt_t list = CFG_STR_LIST_CB(key->name, NULL, CFGF_NODEFAULT, check_value);
+		cfg_opt_t list = CFG_STR_LIST_CB(key->name, (char *)(uintptr_t)key->fallback,
+			(key->fallback ? CFGF_NONE : CFGF_NODEFAULT), check_value);
 
 		if (strcmp(key->section, section) != 0)
 			continue;

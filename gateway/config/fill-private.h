@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fill-private.h -- what fill.c and routes.c share: the struct config that grows, and what it owns.
+ * fill-private.h -- what fill.c, routes.c and fence.c share: the struct config that grows, and what it owns.
  */
 #ifndef POSTERN_CONFIG_FILL_PRIVATE_H
 #define POSTERN_CONFIG_FILL_PRIVATE_H
@@ -47,5 +47,9 @@ MUST_USE int fill_next_hops(
 
 /* The routes and the checks between them, relay_domains and the Maildirs. */
 MUST_USE int fill_routes(struct fill *fill);
+
+/* What the fence's section leaves open, and the checks of it and of all lists of networks. The
+ * listeners are filled already. */
+MUST_USE int fill_fence(struct fill *fill);
 
 #endif

@@ -3,7 +3,7 @@
  * fill.c -- from libconfuse's tree to struct config, and the checks that need the whole.
  *
  * Job: defaults, copies of all strings (the tree is freed afterwards), missing keys, counts,
- * listeners that collide, certificates that lack; routes are routes.c's. A check about a section
+ * listeners that collide, certificates that lack; routes are routes.c's, the fence fence.c's. A check about a section
  * names the line of its closing brace, one about the whole file the last line.
  *
  * Invariants: values passed value_read() while they were parsed, so reading them again cannot
@@ -92,6 +92,11 @@ static int fill_scalar(
 		return 0;
 	if (key->kind <= VALUE_CHOICE) {
 		put_number(base + key->offset, key->width, value.number);
+		return 0;
+	}
+	if (key->kind == VALUE_BUDGET) {
+		ASSERT(key->width == sizeof(value.budget));
+		memcpy(base + key->offset, &value.budget, sizeof(value.budget));
 		return 0;
 	}
 	*(const char **)(base + key->offset) = fill_text(fill, value.text);
@@ -292,7 +297,8 @@ static int check_numbers(struct fill *fill)
 
 static int fill_all(struct fill *fill)
 {
-	static const char *const single[] = {"tls", "smtp", "policy", "spool", "relay", "log"};
+	static const char *const single[] = {
+		"tls", "smtp", "policy", "spool", "relay", "fence", "log"};
 	struct config *config = &fill->store->config;
 
 	if (fill_section(fill, "", fill->root, config) != 0)
@@ -307,7 +313,7 @@ static int fill_all(struct fill *fill)
 	if (check_numbers(fill) != 0)
 		return -1;
 	if (fill_listeners(fill) != 0 || fill_certificates(fill) != 0 ||
-		check_certificates(fill) != 0)
+		check_certificates(fill) != 0 || fill_fence(fill) != 0)
 		return -1;
 	return fill_routes(fill);
 }

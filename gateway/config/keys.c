@@ -32,6 +32,17 @@
 		.section = section_, .name = name_, .kind = VALUE_CHOICE, .fallback = fallback_,   \
 		.choices = choices_, __VA_ARGS__                                                   \
 	}
+#define BUDGET(name_, fallback_, member_)                                                          \
+	{                                                                                          \
+		.section = "fence", .name = name_, .kind = VALUE_BUDGET, .fallback = fallback_,    \
+		.min = 1, .max = CONFIG_RATE_MAX, IN_CONFIG(fence.member_)                         \
+	}
+#define NETWORKS(section_, name_, type_, member_, ...)                                             \
+	{                                                                                          \
+		.section = section_, .name = name_, .kind = VALUE_NETWORK,                         \
+		.list_max = SETTINGS_NETWORKS_MAX, .offset_n = offsetof(type_, member_##_n),       \
+		FIELD(type_, member_), __VA_ARGS__                                                 \
+	}
 #define TEXT(section_, name_, kind_, ...)                                                          \
 	{                                                                                          \
 		.section = section_, .name = name_, .kind = kind_, __VA_ARGS__                     \
@@ -43,6 +54,7 @@
 #define GIB          (1ull << 30)
 
 #define RESOLVERS_MAX 8
+#define OPEN_MAX      1000000 /* times behaved_factor: 32 bits */
 
 static const struct value_choice listener_tls_choices[] = {
 	{"starttls", LISTENER_TLS_STARTTLS},
@@ -80,6 +92,13 @@ static const struct value_choice route_tls_choices[] = {
 	{"verify", ROUTE_TLS_VERIFY},
 	{NULL, 0},
 };
+static const struct value_choice fence_choices[] = {
+	{"auto", FENCE_MODE_AUTO},
+	{"kernel", FENCE_MODE_KERNEL},
+	{"user", FENCE_MODE_USER},
+	{"off", FENCE_MODE_OFF},
+	{NULL, 0},
+};
 static const struct value_choice log_choices[] = {{"stderr", 0}, {"syslog", 1}, {NULL, 0}};
 
 const struct config_key config_keys[] = {
@@ -96,6 +115,7 @@ const struct config_key config_keys[] = {
 		IN_LISTENER(address)),
 	NUMBER("listener", "port", NULL, 1, 65535, .example = "25", IN_LISTENER(port)),
 	CHOICE("listener", "tls", "starttls", listener_tls_choices, IN_LISTENER(tls)),
+	NETWORKS("listener", "proxy", struct listener_settings, proxy),
 
 	TEXT("certificate", "chain", VALUE_PATH, .example = "\"cert.pem\"", IN_CERTIFICATE(chain)),
 	TEXT("certificate", "key", VALUE_PATH, .example = "\"key.pem\"", IN_CERTIFICATE(key)),
@@ -132,6 +152,7 @@ const struct config_key config_keys[] = {
 	NUMBER("smtp", "rate_bytes_min", "100", 0, GIB, IN_CONFIG(session.rate_bytes_min)),
 	SECONDS("smtp", "rate_window_seconds", "60", 1, 3600, IN_CONFIG(session.rate_window_ms)),
 	NUMBER("smtp", "messages_max", "1000", 1, 1000000, IN_CONFIG(smtp.messages_max)),
+	NETWORKS("smtp", "xclient", struct config, smtp.xclient),
 
 	TEXT("policy", "relay_domains", VALUE_DOMAIN, .example = "{ \"example.org\" }",
 		.list_max = SETTINGS_DOMAINS_MAX,
@@ -198,6 +219,40 @@ const struct config_key config_keys[] = {
 	NUMBER("relay", "connections_max", "500", 1, 100000, IN_CONFIG(relay.connections_max)),
 	CHOICE("relay", "ktls", "auto", ktls_choices, IN_CONFIG(relay.ktls)),
 	TEXT("relay", "bounce_body", VALUE_BOOL, .fallback = "true", IN_CONFIG(relay.bounce_body)),
+
+	CHOICE("fence", "mode", "auto", fence_choices, IN_CONFIG(fence.mode)),
+	TEXT("fence", "interfaces", VALUE_INTERFACE, .list_max = SETTINGS_INTERFACES_MAX,
+		.offset_n = offsetof(struct config, fence.interfaces_n),
+		IN_CONFIG(fence.interfaces)),
+	TEXT("fence", "pin", VALUE_PATH, .empty_is_none = true, IN_CONFIG(fence.pin)),
+	NUMBER("fence", "prefix_v4", "32", 8, 32, IN_CONFIG(fence.prefix_v4)),
+	NUMBER("fence", "prefix_v6", "64", 16, 128, IN_CONFIG(fence.prefix_v6)),
+	NUMBER("fence", "sources_max", "65536", 1024, 4194304, IN_CONFIG(fence.sources_max)),
+	BUDGET("connections", "50/500", connections.source),
+	BUDGET("connections_all", "2000/10000", connections.all),
+	NUMBER("fence", "connections_open", NULL, 0, OPEN_MAX, IN_CONFIG(fence.connections_open)),
+	NUMBER("fence", "connections_open_all", NULL, 0, OPEN_MAX,
+		IN_CONFIG(fence.connections_open_all)),
+	BUDGET("plain_bytes", "1048576/67108864", plain_bytes.source),
+	BUDGET("plain_bytes_all", "134217728/1073741824", plain_bytes.all),
+	BUDGET("plain_packets", "2000/100000", plain_packets.source),
+	BUDGET("plain_packets_all", "200000/2000000", plain_packets.all),
+	BUDGET("handshakes", "20/200", handshakes.source),
+	BUDGET("handshakes_all", "500/2000", handshakes.all),
+	NUMBER("fence", "handshakes_open", "20", 0, OPEN_MAX, IN_CONFIG(fence.handshakes_open)),
+	NUMBER("fence", "handshakes_open_all", "1000", 0, OPEN_MAX,
+		IN_CONFIG(fence.handshakes_open_all)),
+	BUDGET("upgraded_bytes", "16777216/268435456", upgraded_bytes.source),
+	BUDGET("upgraded_bytes_all", "536870912/4294967296", upgraded_bytes.all),
+	NUMBER("fence", "behaved_factor", "10", 1, 1000, IN_CONFIG(fence.behaved_factor)),
+	SECONDS("fence", "behaved_seconds", "86400", 1, 30 * DAY_SECONDS,
+		IN_CONFIG(fence.behaved_ms)),
+	NUMBER("fence", "strikes_max", "20", 0, 1000000, IN_CONFIG(fence.strikes_max)),
+	SECONDS("fence", "penalty_seconds", "60", 1, WEEK_SECONDS, IN_CONFIG(fence.penalty_ms)),
+	NUMBER("fence", "sample", "100", 0, 1000000, IN_CONFIG(fence.sample)),
+	NETWORKS("fence", "allow", struct config, fence.allow,
+		.fallback = "{ 127.0.0.0/8, ::1/128 }"),
+	NETWORKS("fence", "block", struct config, fence.block),
 
 	CHOICE("log", "to", "stderr", log_choices, IN_CONFIG(log.syslog)),
 };

@@ -10,10 +10,12 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
+#include "base/network.h"
 #include "config/name.h"
 
-#define EXPECTED_MAX 160
-#define ACCOUNT_MAX  32 /* useradd(8)'s limit */
+#define EXPECTED_MAX  160
+#define ACCOUNT_MAX   32 /* useradd(8)'s limit */
+#define INTERFACE_MAX 15 /* IFNAMSIZ without its NUL */
 
 const char *value_shown(const char *text, char out[CONFIG_SHOWN_MAX + 4])
 {
@@ -71,6 +73,28 @@ static bool copy(const char *text, struct value *out)
 	return true;
 }
 
+static bool read_budget(const struct config_key *key, const char *text, struct value *out)
+{
+	struct config_key number = {.scale = 1, .min = key->min, .max = key->max};
+	const char *slash = strchr(text, '/');
+
+	out->budget = (struct fence_budget){0};
+	if (strcmp(text, "none") == 0)
+		return true;
+	if (!slash || !copy(text, out))
+		return false;
+	out->text[slash - text] = '\0';
+	if (!read_number(&number, out->text, out))
+		return false;
+	out->budget.rate = out->number;
+	number.min = 1;
+	number.max = out->budget.rate * CONFIG_BURST_SECONDS_MAX;
+	if (!read_number(&number, slash + 1, out))
+		return false;
+	out->budget.burst = out->number;
+	return true;
+}
+
 static bool read_name(enum value_kind kind, const char *text, struct value *out)
 {
 	struct span name = span_str(text);
@@ -121,6 +145,27 @@ static bool read_resolver(const char *text, struct value *out)
 	return read_address(address, out) && copy(text, out);
 }
 
+static bool read_network(const char *text, struct value *out)
+{
+	struct network network;
+
+	return network_parse(text, &network) && copy(text, out);
+}
+
+/* What the kernel takes as a name (dev_valid_name), and nothing that would spoil a log line. */
+static bool read_interface(const char *text, struct value *out)
+{
+	size_t n = strlen(text);
+
+	if (n == 0 || n > INTERFACE_MAX || strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (text[i] <= ' ' || text[i] > '~' || strchr("/:\"", text[i]))
+			return false;
+	}
+	return copy(text, out);
+}
+
 static bool read_account(const char *text, struct value *out)
 {
 	size_t n = strlen(text);
@@ -157,6 +202,8 @@ static bool read_kind(
 		return read_bool(text, out);
 	case VALUE_CHOICE:
 		return read_choice(key->choices, text, out);
+	case VALUE_BUDGET:
+		return read_budget(key, text, out);
 	case VALUE_HOST:
 	case VALUE_SNI_NAME:
 	case VALUE_DOMAIN:
@@ -167,6 +214,10 @@ static bool read_kind(
 		return read_route_domain(text, out);
 	case VALUE_RESOLVER:
 		return read_resolver(text, out);
+	case VALUE_NETWORK:
+		return read_network(text, out);
+	case VALUE_INTERFACE:
+		return read_interface(text, out);
 	case VALUE_ACCOUNT:
 		return read_account(text, out);
 	case VALUE_PATH:
@@ -192,6 +243,9 @@ static void expected(const struct config_key *key, char out[EXPECTED_MAX])
 		[VALUE_ROUTE_DOMAIN] = "a mail domain such as example.org, .example.org for all "
 				       "below it, or *",
 		[VALUE_RESOLVER] = "a numeric address such as 192.0.2.1 or 192.0.2.1@53",
+		[VALUE_NETWORK] = "a network or address such as 192.0.2.0/24, without bits "
+				  "behind its prefix",
+		[VALUE_INTERFACE] = "the name of a network interface",
 		[VALUE_ACCOUNT] = "the name of an account",
 		[VALUE_PATH] = "a path of at most 4095 octets of text",
 		[VALUE_SOCKET] = "a path of at most 107 octets of text, its folder included",
@@ -201,6 +255,14 @@ static void expected(const struct config_key *key, char out[EXPECTED_MAX])
 	if (key->kind == VALUE_NUMBER) {
 		snprintf(out, EXPECTED_MAX, "a whole number from %llu to %llu",
 			(unsigned long long)key->min, (unsigned long long)key->max);
+		return;
+	}
+	if (key->kind == VALUE_BUDGET) {
+		snprintf(out, EXPECTED_MAX,
+			"none, nor a rate from %llu to %llu and a burst from 1 to %d times as "
+			"much, such as 50/500",
+			(unsigned long long)key->min, (unsigned long long)key->max,
+			CONFIG_BURST_SECONDS_MAX);
 		return;
 	}
 	if (key->kind != VALUE_CHOICE) {

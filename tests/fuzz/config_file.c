@@ -8,8 +8,10 @@
  */
 #include <stdlib.h>
 
+#include "base/network.h"
 #include "config/config-private.h"
 #include "config/name.h"
+#include "tests/fuzz/message.h"
 
 #define PATH "p.conf"
 
@@ -71,6 +73,56 @@ static void check_routes(const struct config *config)
 	ASSERT(!config->policy.recipients || !config->policy.recipients_lmdb);
 }
 
+static void check_budgets(const struct fence_budgets *budgets)
+{
+	const struct fence_budget *both[] = {&budgets->source, &budgets->all};
+
+	for (size_t i = 0; i < COUNT_OF(both); i++) {
+		ASSERT(both[i]->rate <= CONFIG_RATE_MAX);
+		ASSERT((both[i]->rate == 0) == (both[i]->burst == 0));
+		ASSERT(both[i]->burst <= both[i]->rate * CONFIG_BURST_SECONDS_MAX);
+	}
+	ASSERT(both[1]->rate == 0 || (both[0]->rate > 0 && both[0]->rate <= both[1]->rate &&
+					     both[0]->burst <= both[1]->burst));
+}
+
+static void check_networks(const char *const *texts, size_t n)
+{
+	struct network network;
+
+	ASSERT(n <= SETTINGS_NETWORKS_MAX);
+	for (size_t i = 0; i < n; i++)
+		ASSERT(network_parse(texts[i], &network));
+}
+
+static void check_fence(const struct config *config)
+{
+	const struct fence_settings *fence = &config->fence;
+	bool kernel = fence->mode == FENCE_MODE_AUTO || fence->mode == FENCE_MODE_KERNEL;
+
+	ASSERT(kernel || (fence->interfaces_n == 0 && !fence->pin));
+	ASSERT(fence->interfaces_n <= SETTINGS_INTERFACES_MAX);
+	ASSERT(fence->prefix_v4 >= 8 && fence->prefix_v4 <= 32);
+	ASSERT(fence->prefix_v6 >= 16 && fence->prefix_v6 <= 128);
+	ASSERT(fence->sources_max >= 1024);
+	check_budgets(&fence->connections);
+	check_budgets(&fence->plain_bytes);
+	check_budgets(&fence->plain_packets);
+	check_budgets(&fence->handshakes);
+	check_budgets(&fence->upgraded_bytes);
+	ASSERT(fence->connections_open_all <= config->policy.sessions_max);
+	ASSERT(fence->connections_open_all == 0 ||
+		(fence->connections_open > 0 &&
+			fence->connections_open <= fence->connections_open_all));
+	ASSERT(fence->behaved_factor >= 1 && fence->behaved_factor <= 1000);
+	ASSERT(fence->behaved_ms > 0 && fence->penalty_ms > 0);
+	check_networks(fence->allow, fence->allow_n);
+	check_networks(fence->block, fence->block_n);
+	check_networks(config->smtp.xclient, config->smtp.xclient_n);
+	for (size_t i = 0; i < config->listeners_n; i++)
+		check_networks(config->listeners[i].proxy, config->listeners[i].proxy_n);
+}
+
 static void check_config(const struct config *config)
 {
 	bool tls = false, fallback = false;
@@ -97,20 +149,7 @@ static void check_config(const struct config *config)
 	ASSERT(config->session.command_ms_max >= 1000 && config->session.rate_window_ms >= 1000);
 	check_names(config);
 	check_routes(config);
-}
-
-static void check_message(const struct err *err, const uint8_t *data, size_t n)
-{
-	unsigned long line, lines = 1;
-	char *end;
-
-	ASSERT(strncmp(err->text, PATH ":", strlen(PATH ":")) == 0);
-	line = strtoul(err->text + strlen(PATH ":"), &end, 10);
-	for (size_t i = 0; i < n; i++)
-		lines += data[i] == '\n';
-	ASSERT(line >= 1 && line <= lines);
-	ASSERT(strncmp(end, ": ", 2) == 0 && end[2] != '\0');
-	ASSERT(name_text_valid(span_str(err->text)));
+	check_fence(config);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
@@ -126,7 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		check_config(config);
 		config_close(config);
 	} else {
-		check_message(&err, data, n);
+		check_message(&err, PATH, span_of(data, n));
 	}
 	free(text);
 

@@ -8,24 +8,10 @@
  */
 #include <stdlib.h>
 
-#include "config/name.h"
 #include "policy/recipients-private.h"
+#include "tests/fuzz/message.h"
 
 #define PATH "recipients"
-
-static void check_message(const struct err *err, struct span data)
-{
-	unsigned long line, lines = 1;
-	char *end;
-
-	ASSERT(strncmp(err->text, PATH ":", strlen(PATH ":")) == 0);
-	line = strtoul(err->text + strlen(PATH ":"), &end, 10);
-	for (size_t i = 0; i < data.n; i++)
-		lines += data.p[i] == '\n';
-	ASSERT(line >= 1 && line <= lines);
-	ASSERT(strncmp(end, ": ", 2) == 0 && end[2] != '\0');
-	ASSERT(name_text_valid(span_str(err->text)));
-}
 
 static void check_line(const struct recipients *recipients, struct span line)
 {
@@ -71,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	memcpy(text, data, n);
 	if (recipients_parse(&recipients, PATH, text, n, &err) != 0) {
-		check_message(&err, span_of(data, n));
+		check_message(&err, PATH, span_of(data, n));
 		return 0;
 	}
 	check_lines(recipients, span_of(data, n));

@@ -8,8 +8,8 @@
  */
 #include <stdlib.h>
 
-#include "config/name.h"
 #include "relay/route-private.h"
+#include "tests/fuzz/message.h"
 
 #define PATH "routes"
 
@@ -22,20 +22,6 @@ static const struct route_settings list[] = {
 };
 static const struct relay_settings settings = {
 	.routes = list, .routes_n = COUNT_OF(list), .hostname = "mx.a.example"};
-
-static void check_message(const struct err *err, const uint8_t *data, size_t n)
-{
-	unsigned long line, lines = 1;
-	char *end;
-
-	ASSERT(strncmp(err->text, PATH ":", strlen(PATH ":")) == 0);
-	line = strtoul(err->text + strlen(PATH ":"), &end, 10);
-	for (size_t i = 0; i < n; i++)
-		lines += data[i] == '\n';
-	ASSERT(line >= 1 && line <= lines);
-	ASSERT(strncmp(end, ": ", 2) == 0 && end[2] != '\0');
-	ASSERT(name_text_valid(span_str(err->text)));
-}
 
 static void check_routes(const struct relay_routes *routes, const uint8_t *data, size_t n)
 {
@@ -56,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	memcpy(text, data, n);
 	if (relay_routes_parse(&routes, &settings, PATH, text, n, &err) != 0) {
-		check_message(&err, data, n);
+		check_message(&err, PATH, span_of(data, n));
 		routes = NULL;
 		ASSERT(relay_routes_open(&routes, &settings, &err) == 0);
 	}

@@ -69,7 +69,7 @@ static char *entry_of(const char *section, const struct config_key *key)
 /* "Default: " and the value, as it is or marked up, as a word of its own. */
 static bool has_default(const char *entry, const char *value)
 {
-	static const char *const marks[] = {"", ".Cm ", ".Qq "};
+	static const char *const marks[] = {"", ".Cm ", ".Qq ", ".Ql "};
 	const char *at = strstr(entry, "Default: ");
 
 	for (size_t i = 0; at && i < COUNT_OF(marks); i++) {
@@ -128,6 +128,21 @@ Test(manual, every_key_is_described)
 		free(entry);
 		free(section);
 	}
+	free(text);
+}
+
+/* The range of a budget stands once, at the front of the section. */
+Test(manual, budgets_have_their_range)
+{
+	char *text = read_manual();
+	char *section = section_of(text, config_key_find("fence", "connections"));
+	char wanted[96];
+
+	snprintf(wanted, sizeof(wanted), "\nThe rate is 1 to %d, the burst 1 to %d times the rate;",
+		CONFIG_RATE_MAX, CONFIG_BURST_SECONDS_MAX);
+	cr_assert_not_null(section);
+	cr_expect_not_null(strstr(section, wanted), "%s", wanted);
+	free(section);
 	free(text);
 }
 
