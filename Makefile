@@ -8,7 +8,7 @@ PORT ?= 2525
 
 CC = gcc
 CLANG = clang
-PKGS = libcrypto libssl liburing libconfuse libseccomp lmdb jansson
+PKGS = libcrypto libssl liburing libconfuse libseccomp lmdb jansson libbpf
 SAN_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 SAN_ubsan = -fsanitize=undefined -fno-sanitize-recover=undefined
 SAN_tsan = -fsanitize=thread
@@ -25,7 +25,7 @@ PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
 # libunbound's own file asks for libevent, which nothing here uses.
 PKG_LIBS = $(shell pkg-config --libs $(PKGS)) -lunbound
 
-ROOMS = base config ring tls smtp policy spool relay session accept control
+ROOMS = base config ring tls smtp policy spool relay fence session accept control
 ROOM_SRC = $(foreach room,$(ROOMS),$(wildcard gateway/$(room)/*.c))
 MAIN_SRC = $(wildcard gateway/*.c)
 ROOM_OBJ = $(ROOM_SRC:%.c=$(BUILD)/obj/%.o)
@@ -45,9 +45,9 @@ BENCH_PROGRAMS = $(BUILD)/postern-load $(BUILD)/postern-sink
 .PHONY: all tests sanitized fuzzers FORCE deps run check vm asan ubsan tsan lint fuzz format install clean help
 all: $(PROGRAMS) $(BENCH_PROGRAMS)
 
-include tests/kernel/tests.mk tests/vm/tests.mk bench/bench.mk
+include tests/kernel/tests.mk tests/bpf/tests.mk tests/vm/tests.mk bench/bench.mk
 
-tests: all $(UNIT_TESTS) $(KERNEL_TESTS) $(VM_PROGRAMS)
+tests: all $(UNIT_TESTS) $(KERNEL_TESTS) $(BPF_TESTS) $(VM_PROGRAMS)
 
 # What runs a second time under a sanitizer: the programs and the unit tests.
 sanitized: all $(UNIT_TESTS)
@@ -78,6 +78,24 @@ $(BUILD)/obj/gateway/version.o: $(BUILD)/version.h
 $(BUILD)/obj/gateway/version.o: CPPFLAGS += -I$(BUILD)
 FORCE:
 
+# The fence's programs for the kernel: an object without its debug sections (BTF stays), and the header
+# that carries it into gateway/fence/kernel.c. They know no kernel type, so nothing of the running kernel
+# is looked at. bpftool lives in sbin, which a user's PATH may lack.
+BPF_CLANG = $(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Wshadow -Werror -I. \
+	-idirafter /usr/include/$(shell $(CC) -print-multiarch)
+BPFTOOL = $(firstword $(shell command -v bpftool) /usr/sbin/bpftool)
+$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	@echo "  BPF   $@"
+	@$(BPF_CLANG) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+	@llvm-strip -g $@
+$(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
+	@$(BPFTOOL) gen skeleton $< name $*_bpf > $@.new
+	@mv $@.new $@
+.SECONDARY: $(BUILD)/bpf/fence.bpf.o
+$(BUILD)/obj/gateway/fence/kernel.o: $(BUILD)/bpf/fence.skel.h
+$(BUILD)/obj/gateway/fence/kernel.o: CPPFLAGS += -I$(BUILD)/bpf
+
 # One test program a room: its tests and every room's objects.
 define UNIT_RULE
 $(BUILD)/tests/unit/$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/$(1)/*.c)) $(ROOM_OBJ)
@@ -94,6 +112,8 @@ $(BUILD_ROOT)/fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CLANG $@"
 	@$(CLANG) $(CPPFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD_ROOT)/fuzz/obj/gateway/fence/kernel.o: $(BUILD_ROOT)/bpf/fence.skel.h
+$(BUILD_ROOT)/fuzz/obj/gateway/fence/kernel.o: CPPFLAGS += -I$(BUILD_ROOT)/bpf
 $(BUILD_ROOT)/fuzz/%: tests/fuzz/%.c $(FUZZ_OBJ)
 	@echo "  CLANG $@"
 	@$(CLANG) $(CPPFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer $(PKG_CFLAGS) -MMD -MP -o $@ $< $(FUZZ_OBJ) $(PKG_LIBS) -pthread
@@ -137,7 +157,7 @@ lint:
 	@exec python3 tools/lint.py
 
 format:
-	clang-format -i $(wildcard gateway/*.[ch] gateway/*/*.[ch] tools/*.[ch] bench/*/*.[ch] tests/*/*.[ch] tests/unit/*/*.[ch])
+	clang-format -i $(wildcard bpf/*.[ch] gateway/*.[ch] gateway/*/*.[ch] tools/*.[ch] bench/*/*.[ch] tests/*/*.[ch] tests/unit/*/*.[ch])
 
 PREFIX ?= /usr/local
 install: all

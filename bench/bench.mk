@@ -18,3 +18,16 @@ $(BENCH_PROGRAMS):
 BENCH_TEST_OBJ = $(BENCH_LIB_OBJ) $(patsubst %,$(BUILD)/obj/bench/%.o,load/content sink/fault sink/numbers)
 $(BUILD)/tests/unit/bench: $(BENCH_TEST_OBJ)
 $(BUILD)/tests/unit/bench: PKG_LIBS += -lm
+
+# Tools of bench/fence/run: built for tests, not installed.
+BENCH_FLOOD_OBJ = $(patsubst %,$(BUILD)/obj/bench/fence/%.o,flood syn talk)
+$(BUILD)/bench/flood: $(BENCH_FLOOD_OBJ) $(BENCH_LIB_OBJ) $(BENCH_BASE_OBJ)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libssl libcrypto) -lm
+tests: $(BUILD)/bench/flood
+
+# The fence's proof, measured: bench/results/fence.json and FENCE.md. As root, on a quiet machine.
+.PHONY: bench-fence
+bench-fence: all $(BUILD)/bench/flood $(BUILD)/bench/cost
+	@BUILD=$(BUILD) exec bench/fence/run

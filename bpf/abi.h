@@ -66,7 +66,7 @@ enum fence_reason {
 	/* signals: seen, counted, never a verdict */
 	FENCE_SAW_CLIENT_HELLO,    /* a ClientHello in a session that is PLAIN */
 	FENCE_SAW_PLAIN_AFTER_TLS, /* a segment that is text in a session that is UPGRADED */
-	FENCE_SAW_FRAGMENT,  /* not the first fragment, or one without the TCP header: passed */
+	FENCE_SAW_FRAGMENT,  /* not the first: passed; the first without a TCP header: as a SYN */
 	FENCE_SAW_MALFORMED, /* cut short or senseless: passed, the kernel throws it away */
 	FENCE_REASONS
 };
@@ -145,7 +145,8 @@ struct fence_session {
 	__u8 standing;
 	__u8 exempt;  /* allowed by the list: not metered */
 	__u8 counted; /* it is in the gauge OPEN: of the source and of the totals */
-	__u8 pad[7];
+	__u8 looks;   /* at how many plaintext segments was looked for a ClientHello */
+	__u8 pad[6];
 };
 
 /*

@@ -19,6 +19,13 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
+/* Tries are seldom: unrolled they would only fill the instruction cache. */
+#ifdef __bpf__
+#define FENCE_LOOP _Pragma("clang loop unroll(disable)")
+#else
+#define FENCE_LOOP
+#endif
+
 #define FENCE_TRIES        8
 #define FENCE_NS           1000000000ull
 #define FENCE_PAUSE_NS_MAX (10 * FENCE_NS) /* a source is never further in debt than that */
@@ -38,6 +45,7 @@ static __always_inline int fence_take(
 
 	if (rate->interval == 0)
 		return 1;
+	FENCE_LOOP
 	for (int i = 0; i < FENCE_TRIES; i++) {
 		__u64 old = *(volatile __u64 *)tat;
 		__u64 from = old > now ? old : now;
@@ -59,6 +67,7 @@ static __always_inline __u64 fence_charge(
 
 	if (rate->interval == 0)
 		return 0;
+	FENCE_LOOP
 	for (int i = 0; i < FENCE_TRIES; i++) {
 		__u64 old = *(volatile __u64 *)tat;
 		__u64 to = (old > now ? old : now) + cost;
@@ -93,6 +102,7 @@ static __always_inline int fence_full(__u64 n, __u32 max)
 /* A source that was pushed out of its table comes back at 0 while its connections live on. */
 static __always_inline void fence_gauge_drop(__u32 *gauge)
 {
+	FENCE_LOOP
 	for (int i = 0; i < FENCE_TRIES; i++) {
 		__u32 old = *(volatile __u32 *)gauge;
 

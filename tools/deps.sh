@@ -12,10 +12,11 @@
 set -eu
 
 build='build-essential pkg-config liburing-dev libssl-dev libconfuse-dev libseccomp-dev
-	libjansson-dev libunbound-dev liblmdb-dev openssl swaks libio-socket-ssl-perl libnet-ssleay-perl'
-tests='libcriterion-dev clang libclang-rt-14-dev clang-format clang-tidy llvm python3
+	libjansson-dev libunbound-dev liblmdb-dev libbpf-dev libelf-dev clang llvm bpftool
+	openssl swaks libio-socket-ssl-perl libnet-ssleay-perl'
+tests='libcriterion-dev libclang-rt-14-dev clang-format clang-tidy python3
 	gnutls-bin curl msmtp mandoc qemu-system-x86 busybox-static cpio kmod xz-utils
-	lmdb-utils'
+	lmdb-utils iproute2'
 optional='postfix dovecot-lmtpd dovecot-imapd'
 
 case "${1:-all}" in

@@ -20,7 +20,7 @@ MAY = {
     "smtp": ["base", "config"],
     "policy": ["base", "config", "smtp/envelope.h"],
     "spool": ["base", "config", "ring", "smtp/envelope.h"],
-    "fence": ["base", "config", "bpf/abi.h"],
+    "fence": ["base", "config", "bpf/abi.h", "bpf/rules.h", "bpf/bpf.h", "bpf/libbpf.h"],
     "session": ["base", "config", "ring", "tls", "smtp", "policy", "spool", "fence"],
     "relay": ["base", "config", "ring", "tls", "smtp", "spool", "policy"],
     "accept": ["base", "config", "ring", "policy", "fence", "session"],

@@ -3,11 +3,12 @@
 #ifndef POSTERN_FENCE_PRIVATE_H
 #define POSTERN_FENCE_PRIVATE_H
 
+#include "base/clock.h"
 #include "bpf/rules.h"
 #include "fence/fence.h"
 
-#define FENCE_WHY_MAX   256
-#define FENCE_HOOKS_MAX 256
+#define FENCE_WHY_MAX   ERR_TEXT_MAX
+#define FENCE_HOOKS_MAX 640 /* 16 interfaces */
 
 struct fence_limiter;
 struct fence_lists;
@@ -21,16 +22,31 @@ struct fence {
 	struct fence_lists *lists;     /* NULL: off */
 	struct fence_kernel *kernel;   /* NULL: not running there */
 	char why[FENCE_WHY_MAX];
-	struct fence_sample samples[FENCE_SAMPLES_KEPT]; /* a ring */
+	struct fence_sample samples[FENCE_SAMPLES_KEPT]; /* a ring, the control thread's */
 	uint32_t samples_n;                              /* ever */
-	uint32_t refusals;                               /* the gateway's own, for sampling */
+	uint32_t samples_logged;                         /* since logged_ms */
+	uint64_t logged_ms;
+	uint32_t refusals;              /* the gateway's own, for sampling; atomic */
+	struct fence_listed *balancers; /* networks of listeners' `proxy`: always allowed */
+	size_t balancers_n;
 };
+
+/* CLOCK_MONOTONIC, by way of clock.h's seam: to the millisecond, which is fine enough for budgets. */
+static inline uint64_t fence_now_ns(void)
+{
+	return clock_ms() * 1000000;
+}
 
 /* ---- rules.c ---- */
 
 /* hash_key is random and stays what it was when `old` is not NULL. */
 void fence_rules_make(struct fence_rules *out, const struct fence_settings *settings,
 	const struct fence_rules *old);
+/* A rate in units a second and a burst in units; rate 0: no limit. */
+struct fence_rate fence_rate_make(uint64_t rate, uint64_t burst);
+/* The way back, for people to read. */
+uint64_t fence_rate_units(const struct fence_rate *rate);
+uint64_t fence_rate_burst(const struct fence_rate *rate);
 /* The budget's names as the configuration has them: "connections", "handshakes_open" ... */
 const char *fence_meter_word(enum fence_meter meter);
 const char *fence_gauge_word(enum fence_gauge gauge);
@@ -41,7 +57,7 @@ MUST_USE int fence_limiter_open(struct fence_limiter **out, uint32_t sources_max
 void fence_limiter_close(struct fence_limiter *limiter);
 
 /* The source's entry, made if it is not there (the longest unused one without a holder goes where
- * the table is full); NULL: every entry is held. +1 holder. */
+ * its part of the table is full); NULL: every entry there is held. +1 holder. */
 struct fence_entry *fence_limiter_hold(
 	struct fence_limiter *limiter, const uint8_t source[NETWORK_BYTES], uint64_t now_ns);
 void fence_limiter_release(struct fence_limiter *limiter, struct fence_entry *entry);
@@ -49,15 +65,17 @@ void fence_limiter_release(struct fence_limiter *limiter, struct fence_entry *en
 struct fence_entry {
 	struct fence_source state; /* by atomic operations only (bpf/rules.h) */
 	uint8_t source[NETWORK_BYTES];
-	uint64_t behaved_until_ns; /* atomic */
-	uint64_t penalty_until_ns; /* atomic */
-	uint64_t told_ns;          /* when the kernel was last told that it behaved */
-	uint32_t strikes;          /* atomic; gone when none came for penalty_ns */
+	/* atomic */
+	uint64_t behaved_until_ns;
+	uint64_t penalty_until_ns;
+	uint64_t told_ns; /* when the kernel was last told that it behaved */
 	uint64_t strike_ns;
+	uint32_t strikes; /* gone when none came for penalty_ns */
 	/* the table's */
 	uint32_t holders;
 	uint32_t next;
 	uint32_t older, newer;
+	uint32_t order; /* which of the stripe's lists it is in */
 };
 
 struct fence_totals *fence_limiter_totals(struct fence_limiter *limiter);
@@ -71,6 +89,20 @@ void fence_limiter_each(struct fence_limiter *limiter,
 bool fence_limiter_find(struct fence_limiter *limiter, const uint8_t source[NETWORK_BYTES],
 	struct fence_entry *out);
 uint64_t fence_limiter_sources(const struct fence_limiter *limiter);
+/* Takes a penalty and strikes away. False: there was no penalty. */
+bool fence_limiter_forgive(
+	struct fence_limiter *limiter, const uint8_t source[NETWORK_BYTES], uint64_t now_ns);
+/* A refusal for the control thread to see; thrown away where it does not keep up. */
+void fence_limiter_sample(struct fence_limiter *limiter, const struct fence_sample *sample);
+/* Takes at most n of them, oldest first. */
+size_t fence_limiter_samples(struct fence_limiter *limiter, struct fence_sample *out, size_t n);
+uint64_t fence_limiter_samples_dropped(struct fence_limiter *limiter);
+
+/* ---- client.c ---- */
+
+/* For how long the board says to read no more of a client's, in ms; 0: read on. */
+uint32_t fence_board_pause(
+	const struct fence_board *board, const struct fence_client *client, uint64_t now_ns);
 
 /* ---- lists.c ---- */
 
@@ -107,7 +139,11 @@ size_t fence_lists_count(const struct fence_lists *lists);
 MUST_USE int fence_kernel_open(struct fence_kernel **out, const struct fence_settings *settings,
 	struct fence_rules *rules, const struct listener_settings *listeners, size_t listeners_n,
 	const int *listen_fds, size_t per_listener, struct err *err);
+/* With `detach`, nothing of it runs afterwards, and no pin stays. */
 void fence_kernel_close(struct fence_kernel *kernel, bool detach);
+/* In the child: gives up what only the parent is to have, the descriptors of what is attached. */
+void fence_kernel_child(struct fence_kernel *kernel);
+const char *fence_kernel_pin(const struct fence_kernel *kernel); /* NULL: not pinned */
 const char *fence_kernel_hooks(const struct fence_kernel *kernel);
 
 void fence_kernel_rules(struct fence_kernel *kernel, const struct fence_rules *rules);
@@ -134,6 +170,14 @@ bool fence_kernel_source(struct fence_kernel *kernel, const uint8_t source[NETWO
 void fence_kernel_sources_each(struct fence_kernel *kernel,
 	void (*visit)(
 		void *ctx, const uint8_t source[NETWORK_BYTES], const struct fence_source *state),
+	void *ctx);
+/* sources_kernel, behaved, penalties. */
+/* Who is remembered there, for a gateway that has just begun. */
+void fence_kernel_behaved_each(struct fence_kernel *kernel,
+	void (*visit)(void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns),
+	void *ctx);
+void fence_kernel_penalties_each(struct fence_kernel *kernel,
+	void (*visit)(void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns),
 	void *ctx);
 void fence_kernel_sizes(struct fence_kernel *kernel, struct fence_status *out);
 void fence_kernel_counts(

@@ -11,10 +11,12 @@
  *
  *	fence.c      the object: modes, opening and closing, counts
  *	rules.c      settings -> struct fence_rules
- *	limiter.c    sources of the gateway's own table, and what is asked of them
+ *	client.c     what workers ask: a connection's way from accept to its end
+ *	limiter.c    sources of the gateway's own table
  *	lists.c      allowed and blocked networks, with expiry; kept here, mirrored into the kernel
  *	kernel.c     libbpf: load, attach, pin, detach; maps by descriptor
- *	look.c       top sources, explain, samples
+ *	look.c       top sources, explain, the operator's entries, samples
+ *	words.c      reasons, classes and hooks in words
  *
  * Life: the parent opens it with privilege, before it forks; the child works with the maps'
  * descriptors, needing none. Threads: what the section "on a worker" has may be called from any of
@@ -44,6 +46,12 @@ MUST_USE int fence_open(struct fence **out, const struct fence_settings *setting
 	size_t per_listener, struct err *err);
 /* Detaches and removes everything, or leaves it where settings->pin says so. NULL is fine. */
 void fence_close(struct fence *fence);
+/*
+ * In a child of the opener, before its threads start: lets go of the descriptors by which programs
+ * can be detached, and takes over from the kernel what another child had put there: operators'
+ * entries, who behaved, penalties. The map descriptors stay. NULL is fine.
+ */
+void fence_child(struct fence *fence);
 /* In a child of the opener: gives up memory and descriptors, detaches nothing. NULL is fine. */
 void fence_forget(struct fence *fence);
 
@@ -63,13 +71,14 @@ MUST_USE int fence_use(struct fence *fence, int memfd, struct err *err);
 /* What the fence knows of one connection; its owner's memory, at rest while `entered` is false. */
 struct fence_client {
 	bool entered;
-	bool kernel;   /* the kernel meters its octets and counts it as open */
-	bool exempt;   /* allowed by a list, or the fence is off */
-	bool shaking;  /* in the gauge SHAKING */
+	bool kernel;  /* the kernel meters its octets and counts it as open */
+	bool exempt;  /* allowed by a list, or the fence is off */
+	bool shaking; /* from fence_shake() to fence_shaken(); in the gauge SHAKING unless exempt */
 	uint8_t class; /* enum fence_class */
 	uint8_t standing;
 	uint16_t tag;
 	uint32_t place; /* on the board */
+	uint8_t address[NETWORK_BYTES];
 	uint8_t source[NETWORK_BYTES];
 	struct fence_entry *entry; /* limiter.c's, held until fence_leave() */
 };

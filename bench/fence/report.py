@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: MIT
+"""From the cells of bench/fence/run to figures, and from figures to FENCE.md.
+
+Every figure is a median, with the least and the greatest of the rounds beside it. Ratios are taken
+within a round and then summed up: what the machine did besides differs less within a round.
+A goal is met or missed by its median; a figure that was not measured is left out, never guessed.
+"""
+
+import statistics
+
+RATE_GOAL = 0.95
+REFUSAL_GOAL = 20
+SESSION_GOAL = 1.0              # per cent
+FOREIGN_MAX = 5                 # per cent of the gateways' CPU: above, the machine was not quiet
+KERNEL = ("xdp", "cgroup")
+MODE_TEXTS = {
+    "xdp": "fence in the kernel, SYNs judged at the interface (XDP)",
+    "cgroup": "fence in the kernel, SYNs judged at the socket (cgroup_skb)",
+    "user": "the same rules in the gateway, no programs",
+    "off": "no fence"}
+
+
+# -- figures ------------------------------------------------------------------------------------
+
+
+def spread(values):
+    values = [value for value in values if value is not None]
+    if not values:
+        return None
+    quarters = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 \
+        else [values[0]] * 3
+    return {"median": statistics.median(values), "min": min(values), "max": max(values),
+            "quarter": quarters[0], "three_quarters": quarters[2], "n": len(values)}
+
+
+def cpu_s(cell):
+    """CPU of the gateway's host that can be told apart: its processes, its receiving thread."""
+    return cell["processes_s"] + cell["receiver_s"]
+
+
+def per_message(cell):
+    return cpu_s(cell) * 1e6 / max(1, cell["good"]["accepted"])
+
+
+def by_round(cells, **keys):
+    return {cell["round"]: cell for cell in cells
+            if all(cell.get(key) == value for key, value in keys.items())}
+
+
+def ratios(over, under):
+    return [over[n] / under[n] for n in over if under.get(n)]
+
+
+def rates(cells, **keys):
+    return {n: cell["good"]["rate"] for n, cell in by_round(cells, phase="floods", **keys).items()}
+
+
+def flood_figures(cells, attacks):
+    out = {"quiet": {}, "attacks": {}}
+    modes = [mode for mode in MODE_TEXTS if rates(cells, mode=mode, at=None)]
+    for mode in modes:
+        out["quiet"][mode] = spread(rates(cells, mode=mode, at=None).values())
+    for name in attacks:
+        for mode in modes:
+            dead = rates(cells, mode=mode, attack=name, at="dead")
+            hit = by_round(cells, phase="floods", mode=mode, attack=name, at="gateway")
+            if not hit:
+                continue
+            seen = list(hit.values())
+            out["attacks"].setdefault(name, {})[mode] = {
+                "kept": spread(ratios(rates(cells, mode=mode, attack=name, at="gateway"), dead)),
+                "dead_to_quiet": spread(ratios(dead, rates(cells, mode=mode, at=None))),
+                "good_failed": sum(cell["good"]["failed"] for cell in seen),
+                "attempts_a_second": spread(
+                    cell["flood"]["attempts"] / cell["flood"]["seconds"] for cell in seen),
+                "refused_a_second": {where: spread(
+                    cell["refused"][where] / cell["wall_s"] for cell in seen)
+                    for where in ("kernel", "gateway")}}
+    return out
+
+
+def refusal_us(hit, dead, measure):
+    """What the attack took on the gateway's CPU beyond the same at the dead address, a refusal."""
+    refused = sum(hit["refused"].values())
+    if not refused:
+        return None
+    return (measure(hit) - measure(dead) * hit["wall_s"] / dead["wall_s"]) * 1e6 / refused
+
+
+def refusal_figures(cells):
+    costs = {}
+    for cell in cells:
+        if cell["phase"] == "refusals" and cell["at"] == "gateway":
+            dead = by_round(cells, phase="refusals", mode=cell["mode"], attack=cell["attack"],
+                            at="dead").get(cell["round"])
+            row = costs.setdefault((cell["attack"], cell["mode"]), {})
+            row[cell["round"]] = (
+                refusal_us(cell, dead, cpu_s), refusal_us(cell, dead, lambda one: one["busy_s"]),
+                sum(cell["refused"].values()) / cell["wall_s"])
+    out = {"costs": [], "ratios": []}
+    for (attack, mode), rounds in costs.items():
+        out["costs"].append({
+            "attack": attack, "mode": mode, "us": spread(row[0] for row in rounds.values()),
+            "busy_us": spread(row[1] for row in rounds.values()),
+            "a_second": spread(row[2] for row in rounds.values())})
+    user = costs.get(("connect", "user"), {})
+    for (attack, mode), rounds in costs.items():
+        if mode in KERNEL:
+            found = [user[n][0] / row[0] for n, row in rounds.items()
+                     if n in user and user[n][0] and row[0] and row[0] > 0]
+            out["ratios"].append({"attack": attack, "mode": mode, "ratio": spread(found)})
+    return out
+
+
+def session_figures(cells):
+    us = {mode: {n: per_message(cell) for n, cell in
+                 by_round(cells, phase="session", mode=mode).items()} for mode in MODE_TEXTS}
+    out = {"us": {mode: spread(found.values()) for mode, found in us.items() if found}}
+    out["more_percent"] = {
+        mode: spread((ratio - 1) * 100 for ratio in ratios(us[mode], us["off"]))
+        for mode in (*KERNEL, "user") if us[mode] and us["off"]}
+    out["parts"] = {mode: {part: spread(
+        cell[f"{part}_s"] * 1e6 / cell["good"]["accepted"]
+        for cell in by_round(cells, phase="session", mode=mode).values())
+        for part in ("processes", "receiver")} for mode in out["us"]}
+    return out
+
+
+def timed_figures(cells, session):
+    """The programs' own nanoseconds, and their share of a message's CPU."""
+    out = []
+    whole = (session["us"].get("off") or {}).get("median")
+    for cell in cells:
+        if cell["phase"] == "timed" and cell["n"]:
+            ns = sum(row["ns"] for row in cell["programs"]) / cell["n"]
+            share = ns / 10 / whole if whole and cell["what"] == "messages" else None
+            out.append({"mode": cell["mode"], "what": cell["what"], "ns": ns,
+                        "share_percent": share, "programs": [
+                            {"program": row["program"], "type": row["type"],
+                             "runs_each": row["runs"] / cell["n"],
+                             "ns_a_run": row["ns"] / row["runs"]}
+                            for row in cell["programs"] if row["runs"]]})
+    return out
+
+
+def foreign(cell):
+    """Per cent of the gateways' CPU that was neither idle nor the gateway's."""
+    return max(0.0, 100 * (cell["busy_s"] - cpu_s(cell)) / cell["wall_s"])
+
+
+def figures(result):
+    cells = result["cells"]
+    out = {"foreign_percent": spread(foreign(cell) for cell in cells if cell.get("busy_s")),
+           "floods": flood_figures(cells, result["attacks"]),
+           "refusals": refusal_figures(cells), "session": session_figures(cells)}
+    out["timed"] = timed_figures(cells, out["session"])
+    out["cost"] = next((cell["cost"] for cell in cells if cell["phase"] == "cost"), None)
+    out["goals"] = goals(out)
+    return out
+
+
+def goals(found):
+    out = []
+    for name, modes in found["floods"]["attacks"].items():
+        for mode in KERNEL:
+            kept = modes.get(mode, {}).get("kept")
+            if kept:
+                out.append({"goal": f"{name}: with the fence ({mode}) the good host keeps at least "
+                                    f"{RATE_GOAL:.0%} of its rate",
+                            "found": f"{kept['median']:.1%}", "met": kept["median"] >= RATE_GOAL})
+    for row in found["refusals"]["ratios"]:
+        if row["ratio"]:
+            out.append({"goal": f"a refusal by {row['mode']} ({row['attack']}) costs at least "
+                                f"{REFUSAL_GOAL} times less than one by the gateway",
+                        "found": f"{row['ratio']['median']:.0f} times",
+                        "met": row["ratio"]["median"] >= REFUSAL_GOAL})
+    for mode in KERNEL:
+        more = found["session"]["more_percent"].get(mode)
+        if not more:
+            continue
+        out.append({"goal": f"the attached fence ({mode}) costs a normal session under "
+                            f"{SESSION_GOAL:.0f} % of its CPU",
+                    "found": f"{more['median']:+.2f} %", "met": more["median"] < SESSION_GOAL})
+    return out
+
+
+# -- text ---------------------------------------------------------------------------------------
+
+
+def shown(value, form):
+    if value is None:
+        return "-"
+    return f"{value['median']:{form}} ({value['min']:{form}} to {value['max']:{form}})"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(str(field) for field in row) + " |" for row in rows] + [""]
+
+
+def head_text(result):
+    facts = result["facts"]
+    yield "# The fence, measured"
+    yield ""
+    yield ("Written by `bench/fence/run`; every figure is of one run on one machine. A figure is "
+           f"the median of {facts['rounds']} rounds, least and greatest in brackets.")
+    if result["figures"]["foreign_percent"]["median"] > FOREIGN_MAX:
+        yield "**Others were busy on this machine: neither a goal met nor one missed counts.**"
+    if facts["quick"]:
+        yield "**This was a quick run: the figures mean nothing.**"
+    yield ""
+    yield from table(("what", ""), [
+        ("date", facts["date"]), ("kernel", facts["kernel"]),
+        ("CPU", f"{facts['cpus']} x {facts['cpu']}; one is the gateway's, the rest the world's"),
+        ("version", facts["commit"]), ("command", f"`{facts['command'].strip()}`"),
+        ("took", f"{facts['took_s']} s"),
+        ("good host", f"{facts['load']['concurrency']} connections at a time from "
+                      f"{facts['load']['sources']} addresses, STARTTLS, half of the clients resume "
+                      f"sessions, {facts['load']['messages_a_connection']} messages of 4 KiB each"),
+        ("others on the gateways' CPU",
+         f"{shown(result['figures']['foreign_percent'], '.1f')} % of it"),
+        ("mail", f"{result['mail']['accepted']} messages answered 250, "
+                 f"{result['mail']['arrived']} arrived")])
+
+
+def goals_text(found):
+    yield "## Goals"
+    yield ""
+    if not found["goals"]:
+        yield "None was measured in this run."
+        yield ""
+        return
+    yield from table(("goal", "found", ""), [
+        (goal["goal"], goal["found"], "met" if goal["met"] else "**missed**")
+        for goal in found["goals"]])
+
+
+def floods_text(result, found):
+    quiet = found["floods"]["quiet"]
+    if not quiet:
+        return
+    yield "## The good host's rate under attack"
+    yield ""
+    yield ("Messages a second without any attack: "
+           + "; ".join(f"{mode} {shown(rate, '.0f')}" for mode, rate in quiet.items()) + ".")
+    yield ""
+    yield ("*Kept* is the rate under attack against the rate while the same attack goes to a dead "
+           "address behind the same switch, so that what the attack tool takes of the machine is "
+           "in both. How the dead attack compares to none at all is in the last column.")
+    yield ""
+    rows = []
+    for name, modes in found["floods"]["attacks"].items():
+        attack = result["attacks"][name]
+        for mode, row in modes.items():
+            refused = row["refused_a_second"]
+            rows.append((f"{name}: {attack['text']}", mode, shown(row["kept"], ".1%"),
+                         f"{row['attempts_a_second']['median']:.0f}",
+                         f"{refused['kernel']['median']:.0f}",
+                         f"{refused['gateway']['median']:.0f}", row["good_failed"],
+                         shown(row["dead_to_quiet"], ".1%")))
+    yield from table(("attack", "fence", "kept", "attempts/s", "refused/s in the kernel",
+                      "in the gateway", "good messages failed", "dead attack to none"), rows)
+    yield from (f"- `{mode}`: {MODE_TEXTS[mode]}" for mode in quiet)
+    yield ""
+
+
+def refusals_text(found):
+    if not found["refusals"]["costs"]:
+        return
+    yield "## What a refusal costs"
+    yield ""
+    yield ("CPU us of the gateway's host for one refusal: its processes and the thread that "
+           "receives on its interface, less what they take while the same attack goes to the dead "
+           "address. *Whole CPU* is the same by the idle time of the gateway's CPU, which has all "
+           "timers and interrupts in it, to 10 ms. In the kernel a refusal is a SYN thrown away; a "
+           "client that tries again is refused again, and counted again.")
+    yield ""
+    yield from table(("attack", "refused by", "us", "whole CPU, us", "refusals/s"), [
+        (row["attack"], row["mode"], shown(row["us"], ".2f"), shown(row["busy_us"], ".2f"),
+         shown(row["a_second"], ".0f")) for row in found["refusals"]["costs"]])
+    yield from table(("a refusal by the gateway (connect, user) against", "times"), [
+        (f"{row['attack']}, {row['mode']}", shown(row["ratio"], ".1f"))
+        for row in found["refusals"]["ratios"]])
+
+
+def session_text(result, found):
+    session = found["session"]
+    if not session["us"]:
+        return
+    yield "## What the attached fence costs a normal session"
+    yield ""
+    load = result["facts"]["load"]
+    yield ("CPU us a message of the gateway's host, runs of equal length in turn; the difference "
+           f"is of neighbouring runs. Sessions have {load['messages_a_normal_session']} messages "
+           "of 4 KiB over STARTTLS, every second client resumes; budgets are wide, nothing is "
+           "refused.")
+    yield ""
+    rows = []
+    for mode, us in session["us"].items():
+        more = session["more_percent"].get(mode)
+        parts = session["parts"][mode]
+        rows.append((mode, shown(us, ".1f"), f"{parts['processes']['median']:.1f}",
+                     f"{parts['receiver']['median']:.1f}", f"{more['median']:+.2f} % ({more['quarter']:+.2f} to "
+                     f"{more['three_quarters']:+.2f}), {more['n']} pairs" if more else "-"))
+    yield from table(("fence", "us a message", "in processes", "receiving", "more than off: median (quartiles)"), rows)
+
+
+def timed_text(found):
+    if not found["timed"]:
+        return
+    yield "## The programs' own time"
+    yield ""
+    yield "By the kernel's own count (BPF_ENABLE_STATS), in runs of their own."
+    yield ""
+    rows = []
+    for one in found["timed"]:
+        each = "message" if one["what"] == "messages" else "refusal"
+        share = f", {one['share_percent']:.2f} % of its CPU" if one["share_percent"] else ""
+        for row in one["programs"]:
+            rows.append((one["mode"], each, f"{row['program']} ({row['type']})",
+                         f"{row['runs_each']:.2f}", f"{row['ns_a_run']:.0f}", ""))
+        rows.append((one["mode"], each, "all", "", "", f"{one['ns']:.0f}{share}"))
+    yield from table(("fence", "per", "program", "runs", "ns a run", "ns in all"), rows)
+
+
+def cost_text(found):
+    """bench/fence/cost's lists, each a table with the keys of its rows."""
+    for title, rows in (found["cost"] or {}).items():
+        if rows and isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+            yield f"## bench/fence/cost: {title}"
+            yield ""
+            yield from table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def budgets_text(result):
+    yield "## Budgets in this run"
+    yield ""
+    yield ("Strangers' own and all strangers' together; those that behaved have ten times as much. "
+           "They are made for one CPU: the defaults are larger.")
+    yield ""
+    for name, value in result["facts"]["budgets"].items():
+        yield f"    {name.partition('.')[2]} = {value}"
+    yield ""
+
+
+def text(result):
+    found = result["figures"]
+    parts = [head_text(result), goals_text(found), floods_text(result, found),
+             refusals_text(found), session_text(result, found), timed_text(found), cost_text(found),
+             budgets_text(result)]
+    return "\n".join(line for part in parts for line in part).rstrip("\n") + "\n"
