@@ -3,12 +3,12 @@
  * child.c -- the unprivileged process: its main thread is the control thread.
  *
  * It drops root, takes certificates and keys from the parent, recovers the spool, starts the
- * workers, then polls three things: the parent, the workers' eventfd, the control socket. It never
- * touches a session.
+ * workers, then polls four things: the parent, the workers' eventfd, the fence's samples, the control
+ * socket. It never touches a session.
  *
  * A reload goes: asked for (control socket or SIGHUP at the parent), the parent reads the files and
- * sends them, a new context is built here and given to the workers; then the recipients and the
- * routes are read again. Whatever fails leaves the old in place. CA files of routes are read at the
+ * sends them: the fence's rules and lists, put to use at once, then certificates, of which a new context
+ * is built here and given to the workers; then the recipients and the routes are read again. Whatever fails leaves the old in place. CA files of routes are read at the
  * start only.
  */
 #include "gateway.h"
@@ -31,7 +31,9 @@
 #include "base/event.h"
 #include "control/control.h"
 
-enum { POLL_CHANNEL, POLL_WAKE, POLL_CONTROL };
+#define FENCE_TURN_MS 1000
+
+enum { POLL_CHANNEL, POLL_WAKE, POLL_FENCE, POLL_CONTROL };
 
 struct child {
 	const struct child_facts *facts;
@@ -51,6 +53,7 @@ struct child {
 	uint64_t abort_at_ms;
 	uint64_t reloaded_real_us;
 	struct err reload_error;
+	struct err fence_error; /* why the fence's part of the reload under way failed; "" */
 	struct control_listener listeners[SETTINGS_LISTENERS_MAX];
 	struct tls_certificate_facts facts_of[SETTINGS_CERTIFICATES_MAX];
 	struct control_certificate certificates[SETTINGS_CERTIFICATES_MAX];
@@ -157,6 +160,14 @@ static void reload_material(struct child *child, int fd)
 	struct tls_context *tls;
 	struct err err;
 
+	if (child->fence_error.text[0] != '\0') {
+		err = child->fence_error;
+		child->fence_error.text[0] = '\0';
+		if (fd >= 0)
+			close(fd);
+		reload_end(child, &err);
+		return;
+	}
 	if (fd >= 0) {
 		if (context_take(child, fd, &tls, &err) != 0) {
 			reload_end(child, &err);
@@ -172,6 +183,14 @@ static void reload_material(struct child *child, int fd)
 		reload_end(child, &err);
 	else
 		reload_end(child, NULL);
+}
+
+static void reload_fence(struct child *child, int fd)
+{
+	if (fence_use(child->facts->fence, fd, &child->fence_error) == 0)
+		child->fence_error.text[0] = '\0';
+	if (fd >= 0)
+		close(fd);
 }
 
 /* ---- ending ---- */
@@ -255,6 +274,14 @@ static bool on_queue(void *ctx, const struct control_queue_request *request, uin
 	return queue_ask(child->queue, request, token);
 }
 
+static bool on_fence(void *ctx, const struct control_fence_request *request, struct json_t **answer)
+{
+	struct child *child = ctx;
+
+	*answer = fence_answer(child->facts->fence, request);
+	return true;
+}
+
 static void status_init(struct child *child)
 {
 	static const char *const modes[] = {[LISTENER_TLS_STARTTLS] = "starttls",
@@ -304,6 +331,9 @@ static void channel_packet(struct child *child)
 	case CHANNEL_MATERIAL:
 		reload_material(child, packet.fd);
 		return;
+	case CHANNEL_FENCE:
+		reload_fence(child, packet.fd);
+		return;
 	case CHANNEL_ANSWER:
 		child->answer_next = true;
 		return;
@@ -328,10 +358,11 @@ static int wait_ms(const struct child *child)
 	uint64_t now = clock_ms();
 	int left;
 
+	wait = wait < 0 || wait > FENCE_TURN_MS ? FENCE_TURN_MS : wait;
 	if (!child->draining || child->aborted)
 		return wait;
 	left = child->abort_at_ms > now ? (int)(child->abort_at_ms - now) : 0;
-	return wait < 0 || left < wait ? left : wait;
+	return left < wait ? left : wait;
 }
 
 static bool all_done(const struct child *child)
@@ -354,11 +385,14 @@ static void loop(struct child *child)
 		fds[POLL_CHANNEL] = (struct pollfd){
 			.fd = parent ? child->facts->channel : -1, .events = POLLIN};
 		fds[POLL_WAKE] = (struct pollfd){.fd = child->wake_fd, .events = POLLIN};
+		fds[POLL_FENCE] =
+			(struct pollfd){.fd = fence_fd(child->facts->fence), .events = POLLIN};
 		if (poll(fds, POLL_CONTROL + n, wait_ms(child)) < 0)
 			continue;
 		if (fds[POLL_WAKE].revents != 0)
 			(void)!read(child->wake_fd, &drop, sizeof(drop));
 		queue_turn(child->queue);
+		fence_turn(child->facts->fence);
 		if (fds[POLL_CHANNEL].revents != 0)
 			channel_packet(child);
 		parent = parent && !child->aborted;
@@ -473,13 +507,15 @@ static int child_open(struct child *child, struct err *err)
 {
 	const struct child_facts *facts = child->facts;
 	const struct config *config = facts->config;
-	struct control_hooks hooks = {child, on_status, on_reload, on_stop, on_queue};
+	struct control_hooks hooks = {child, on_status, on_reload, on_stop, on_queue, on_fence};
 	struct channel_packet packet;
 	struct sandbox_user user;
 
-	if (facts->privileged &&
-		(sandbox_user(&user, &config->main, err) != 0 || sandbox_drop(&user, err) != 0))
+	if (facts->privileged && sandbox_user(&user, &config->main, err) != 0)
 		return -1;
+	if (sandbox_drop(facts->privileged ? &user : NULL, err) != 0)
+		return -1;
+	fence_child(facts->fence);
 	if (config->tls.certificates_n > 0) {
 		if (channel_receive(facts->channel, &packet) != 0 ||
 			packet.kind != CHANNEL_MATERIAL)
@@ -546,6 +582,7 @@ int child_run(const struct child_facts *facts)
 			tls_client_release(child->clients[i]);
 	free(child->clients);
 	store_close(facts->store);
+	fence_forget(facts->fence);
 	close(child->wake_fd);
 	free(child);
 	return 0;

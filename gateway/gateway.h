@@ -6,6 +6,7 @@
  *	child.c    unprivileged: the control thread; contexts, reload, draining
  *	worker.c   one thread a core: ring, sessions, accept, log
  *	queue.c    the control socket's questions about the queue, put to all workers (queue_json.c)
+ *	fence_json.c  its questions about the fence, and what operators do to the lists
  *	sandbox.c  user, capabilities, seccomp
  *	channel.c  packets between parent and child
  */
@@ -15,6 +16,7 @@
 #include <stdatomic.h>
 
 #include "config/config.h"
+#include "fence/fence.h"
 #include "policy/policy.h"
 #include "relay/relay.h"
 #include "ring/ring.h"
@@ -32,6 +34,7 @@ int parent_run(const char *config_path, const struct config *config);
 
 enum channel_kind {
 	CHANNEL_MATERIAL = 'M',  /* to the child: certificates and keys, in a memfd */
+	CHANNEL_FENCE = 'F',     /* to the child: rules and lists of the fence, in a memfd */
 	CHANNEL_FAILED = 'E',    /* to the child: the reload it asked for failed; text */
 	CHANNEL_ANSWER = 'A',    /* to the child: the next packet answers its CHANNEL_RELOAD */
 	CHANNEL_DRAIN = 'D',     /* to the child: finish what is under way, then end */
@@ -65,6 +68,7 @@ struct child_facts {
 	int control_fd;
 	const int *maildir_fds; /* of config->relay.maildirs */
 	struct store *store;
+	struct fence *fence;
 	int channel;
 	bool privileged; /* started as root: drop to config->main.user */
 	uint64_t started_real_us;
@@ -135,6 +139,16 @@ void queue_turn(struct queue *queue);
 /* When every worker has ended; open questions are not answered any more. NULL is fine. */
 void queue_close(struct queue *queue);
 
+/* ---- fence_json.c: what the control socket asks about the fence ---- */
+
+struct control_fence_request;
+struct json_t;
+
+/* For control_hooks.fence: the whole answer, a new reference; NULL: memory is short. On the thread
+ * that has the fence. A fence of NULL: there is none. */
+MUST_USE struct json_t *fence_answer(
+	struct fence *fence, const struct control_fence_request *request);
+
 /* ---- sandbox.c ---- */
 
 struct sandbox_user {
@@ -144,7 +158,7 @@ struct sandbox_user {
 
 MUST_USE int sandbox_user(
 	struct sandbox_user *out, const struct main_settings *settings, struct err *err);
-/* Gives up root for good. */
+/* Gives up root for good, and every capability; `user` NULL: not started as root. */
 MUST_USE int sandbox_drop(const struct sandbox_user *user, struct err *err);
 /* System calls of this thread from now on; others fail with EPERM. */
 MUST_USE int sandbox_worker(struct err *err);

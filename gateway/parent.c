@@ -2,8 +2,8 @@
 /*
  * parent.c -- the small privileged process: opens what needs privilege, then waits.
  *
- * It binds the ports, locks the spool, opens the Maildir roots, reads certificates and keys, loads
- * the tls module, makes the control socket, forks the child that does everything else, and restarts
+ * It binds the ports, loads the fence, locks the spool, opens the Maildir roots, reads certificates and
+ * keys, loads the tls module, makes the control socket, forks the child that does everything else, and restarts
  * it if it dies. It parses nothing that a peer sent. The listening sockets stay open here, so that connections wait in the backlog while a
  * child is replaced.
  *
@@ -52,6 +52,8 @@ struct parent {
 	int maildir_fds[SETTINGS_MAILDIRS_MAX];
 	size_t maildir_fds_n;
 	struct store *store;
+	struct fence *fence;
+	int fence_fd; /* what the last reload made of its settings; -1: none yet */
 	int signal_fd;
 	int channel; /* -1: no child */
 	pid_t child;
@@ -144,6 +146,38 @@ static int store_make(struct parent *parent, struct err *err)
 		parent->user.uid, parent->user.gid, err);
 }
 
+/* Once, for those who wonder why nothing is refused in the kernel. */
+static void fence_tell(struct fence *fence)
+{
+	static const char *const running[] = {[FENCE_RUNNING_KERNEL] = "kernel",
+		[FENCE_RUNNING_USER] = "user",
+		[FENCE_RUNNING_OFF] = "off"};
+	struct fence_status status;
+	struct event event;
+
+	fence_status(fence, &status);
+	event_open(&event, EVENT_NO_COUNT, "fence");
+	event_str(&event, "running", running[status.running]);
+	if (status.running == FENCE_RUNNING_KERNEL)
+		event_str(&event, "hooks", status.hooks);
+	if (status.why[0] != '\0')
+		event_str(&event, "why", status.why);
+	if (status.pin != NULL)
+		event_str(&event, "pin", status.pin);
+	event_close(&event);
+}
+
+static int fence_make(struct parent *parent, struct err *err)
+{
+	const struct config *config = parent->config;
+
+	if (fence_open(&parent->fence, &config->fence, config->listeners, config->listeners_n,
+		    parent->listen_fds, parent->workers, err) != 0)
+		return -1;
+	fence_tell(parent->fence);
+	return 0;
+}
+
 static int control_make(struct parent *parent, struct err *err)
 {
 	const char *path = parent->config->main.control_socket;
@@ -189,13 +223,16 @@ static int parent_open(struct parent *parent, struct err *err)
 	limits_raise(parent);
 	parent->workers = workers_wanted(config);
 	if (store_make(parent, err) != 0 || listen_all(parent, err) != 0 ||
-		control_make(parent, err) != 0)
+		fence_make(parent, err) != 0 || control_make(parent, err) != 0)
 		return -1;
 	return signals_open(parent, err);
 }
 
 static void parent_close(struct parent *parent)
 {
+	fence_close(parent->fence);
+	if (parent->fence_fd >= 0)
+		close(parent->fence_fd);
 	for (size_t i = 0; i < parent->listen_fds_n; i++)
 		if (parent->listen_fds[i] > 0)
 			close(parent->listen_fds[i]);
@@ -250,11 +287,41 @@ static void material_send(struct parent *parent)
 		close(fd);
 }
 
+static void fence_send(struct parent *parent)
+{
+	if (parent->channel >= 0 && parent->fence_fd >= 0)
+		(void)!channel_send(parent->channel, CHANNEL_FENCE, "", parent->fence_fd);
+}
+
+/* The configuration is read again, and of it the fence's section is used. */
+static int fence_reload(struct parent *parent, struct err *err)
+{
+	struct config *config;
+	int fd;
+
+	if (config_open(&config, parent->config_path, err) != 0)
+		return -1;
+	fd = fence_pack(&config->fence);
+	config_close(config);
+	if (fd < 0)
+		return err_set(err, "fence: %s", strerror(-fd));
+	if (parent->fence_fd >= 0)
+		close(parent->fence_fd);
+	parent->fence_fd = fd;
+	fence_send(parent);
+	return 0;
+}
+
 static void reload(struct parent *parent)
 {
 	struct tls_material *material;
 	struct err err;
 
+	if (fence_reload(parent, &err) != 0) {
+		if (parent->channel >= 0)
+			(void)!channel_send(parent->channel, CHANNEL_FAILED, err.text, -1);
+		return;
+	}
 	if (parent->config->tls.certificates_n > 0) {
 		if (tls_material_load(&material, &parent->config->tls, &err) != 0) {
 			if (parent->channel >= 0)
@@ -281,6 +348,7 @@ static void child_main(struct parent *parent, int channel)
 		.control_fd = parent->control_fd,
 		.maildir_fds = parent->maildir_fds,
 		.store = parent->store,
+		.fence = parent->fence,
 		.channel = channel,
 		.privileged = parent->privileged,
 		.started_real_us = parent->started_real_us,
@@ -314,6 +382,7 @@ static int child_start(struct parent *parent, struct err *err)
 	parent->restart_ms = 0;
 	if (parent->material != NULL)
 		material_send(parent);
+	fence_send(parent);
 	return 0;
 }
 
@@ -469,6 +538,7 @@ int parent_run(const char *config_path, const struct config *config)
 		.config_path = config_path,
 		.config = config,
 		.control_fd = -1,
+		.fence_fd = -1,
 		.signal_fd = -1,
 		.channel = -1,
 		.started_real_us = clock_real_us(),

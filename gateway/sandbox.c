@@ -13,10 +13,13 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/bpf.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <seccomp.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static const int worker_calls[] = {SCMP_SYS(brk), SCMP_SYS(clock_gettime),
@@ -38,6 +41,10 @@ static const int control_calls[] = {SCMP_SYS(accept4), SCMP_SYS(connect), SCMP_S
 	SCMP_SYS(openat), SCMP_SYS(pread64), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
 	SCMP_SYS(socket), SCMP_SYS(uname)};
 
+/* bpf(2) is for the fence's maps, whose descriptors we have; it can load and attach nothing for us. */
+static const int worker_bpf[] = {BPF_MAP_UPDATE_ELEM, BPF_MAP_DELETE_ELEM};
+static const int control_bpf[] = {BPF_MAP_LOOKUP_ELEM, BPF_MAP_GET_NEXT_KEY, BPF_MAP_LOOKUP_BATCH};
+
 static bool sanitized(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -58,6 +65,18 @@ static int allow(scmp_filter_ctx filter, const int *calls, size_t n)
 	return 0;
 }
 
+static int allow_bpf(scmp_filter_ctx filter, const int *commands, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int res = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(bpf), 1,
+			SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)commands[i]));
+
+		if (res != 0)
+			return res;
+	}
+	return 0;
+}
+
 static int filter_load(bool control, struct err *err)
 {
 	scmp_filter_ctx filter;
@@ -69,8 +88,12 @@ static int filter_load(bool control, struct err *err)
 	if (filter == NULL)
 		return err_set(err, "seccomp: out of memory");
 	res = allow(filter, worker_calls, COUNT_OF(worker_calls));
+	if (res == 0)
+		res = allow_bpf(filter, worker_bpf, COUNT_OF(worker_bpf));
 	if (res == 0 && control)
 		res = allow(filter, control_calls, COUNT_OF(control_calls));
+	if (res == 0 && control)
+		res = allow_bpf(filter, control_bpf, COUNT_OF(control_bpf));
 	if (res == 0)
 		res = seccomp_load(filter);
 	seccomp_release(filter);
@@ -116,12 +139,31 @@ int sandbox_user(struct sandbox_user *out, const struct main_settings *settings,
 	return 0;
 }
 
-int sandbox_drop(const struct sandbox_user *user, struct err *err)
+/* Those given to a parent that is not root (ports, the fence) end with it; those of root went with it. */
+static int capabilities_drop(struct err *err)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0 ||
+		syscall(SYS_capset, &head, none) != 0)
+		return err_set(err, "cannot give up capabilities: %s", strerror(errno));
+	return 0;
+}
+
+static int become(const struct sandbox_user *user, struct err *err)
 {
 	if (setgroups(0, NULL) != 0 || setresgid(user->gid, user->gid, user->gid) != 0 ||
 		setresuid(user->uid, user->uid, user->uid) != 0)
 		return err_set(err, "cannot become user %u: %s", user->uid, strerror(errno));
 	ASSERT(setuid(0) != 0);
+	return 0;
+}
+
+int sandbox_drop(const struct sandbox_user *user, struct err *err)
+{
+	if ((user != NULL && become(user, err) != 0) || capabilities_drop(err) != 0)
+		return -1;
 	/* No core dump, no ptrace by others of that user: the process holds keys. */
 	if (prctl(PR_SET_DUMPABLE, 0) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return err_set(err, "prctl: %s", strerror(errno));

@@ -228,6 +228,7 @@ static int open_all(struct worker *worker)
 	struct session_facts facts = {
 		.config = config,
 		.policy = worker->facts.policy,
+		.fence = child->fence,
 		.kernel = child->kernel,
 		.worker = worker->facts.index,
 	};

@@ -40,8 +40,7 @@ static const struct action {
 
 /* ---- options ---- */
 
-/* "90s", "10m", "2h", "1d12h" */
-static bool time_parse(const char *text, uint64_t *seconds)
+bool time_parse(const char *text, uint64_t *seconds)
 {
 	static const char units[] = "smhd";
 	static const uint64_t sizes[] = {1, 60, 3600, 86400};

@@ -40,14 +40,14 @@ json_int_t show_number_of(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
-static void line_put(const char *title, const char *text)
+void show_line(const char *title, const char *text)
 {
 	printf("  %-14s ", title);
 	text_put(text);
 	putchar('\n');
 }
 
-static void span_format(char *out, size_t n, json_int_t seconds)
+void show_span_format(char *out, size_t n, json_int_t seconds)
 {
 	long long s = seconds;
 
@@ -80,7 +80,7 @@ void show_time_format(char *out, size_t n, json_int_t seconds)
 		snprintf(out, n, "-");
 }
 
-static void octets_format(char *out, size_t n, json_int_t octets)
+void show_octets_format(char *out, size_t n, json_int_t octets)
 {
 	static const char *const units[] = {"octets", "KiB", "MiB", "GiB", "TiB", "PiB"};
 	double value = (double)octets;
@@ -126,7 +126,7 @@ static void expiry_format(char *out, size_t n, const json_t *row)
 		return;
 	}
 	show_date_format(date, sizeof(date), end);
-	span_format(distance, sizeof(distance), left < 0 ? -left : left);
+	show_span_format(distance, sizeof(distance), left < 0 ? -left : left);
 	snprintf(out, n, left < 0 ? "%s, EXPIRED %s ago" : "%s, in %s", date, distance);
 }
 
@@ -231,14 +231,14 @@ static void counters_put(const json_t *counters)
 		(long long)show_number_of(sessions, "active"),
 		(long long)show_number_of(sessions, "total"),
 		(long long)show_number_of(sessions, "refused"));
-	octets_format(a, sizeof(a), show_number_of(messages, "bytes"));
+	show_octets_format(a, sizeof(a), show_number_of(messages, "bytes"));
 	printf("  %-14s %lld accepted (%s), %lld refused, %lld failed, %lld aborted\n", "messages",
 		(long long)show_number_of(messages, "accepted"), a,
 		(long long)show_number_of(messages, "refused"),
 		(long long)show_number_of(messages, "failed"),
 		(long long)show_number_of(messages, "aborted"));
-	octets_format(a, sizeof(a), show_number_of(bytes, "received"));
-	octets_format(b, sizeof(b), show_number_of(bytes, "sent"));
+	show_octets_format(a, sizeof(a), show_number_of(bytes, "received"));
+	show_octets_format(b, sizeof(b), show_number_of(bytes, "sent"));
 	printf("  %-14s %s received, %s sent\n", "traffic", a, b);
 	share_format(a, sizeof(a), json_object_get(tls, "share_of_sessions"));
 	printf("  %-14s %lld handshakes (%s of sessions), %lld resumed, %lld failed\n", "TLS",
@@ -252,26 +252,44 @@ static void counters_put(const json_t *counters)
 		(long long)show_number_of(ktls, "fallback"));
 }
 
+/* Where the fence runs, and why not in the kernel. */
+static void fence_put(const json_t *fence)
+{
+	bool off = strcmp(show_string_of(fence, "running"), "off") == 0;
+	const char *why = json_string_value(json_object_get(fence, "why"));
+	const char *hooks = json_string_value(json_object_get(fence, "hooks"));
+	char text[SHOW_CELL_MAX];
+
+	if (!json_is_object(fence))
+		return;
+	snprintf(text, sizeof(text), "%s%s%s%s%s",
+		show_fence_running(show_string_of(fence, "running")), hooks != NULL ? ": " : "",
+		hooks != NULL ? hooks : "", why != NULL && !off ? "; " : "",
+		why != NULL && !off ? why : "");
+	show_line("fence", text);
+}
+
 static void facts_put(const json_t *status)
 {
 	const json_t *ktls = json_object_get(status, "ktls");
 	const json_t *reloaded = json_object_get(status, "reloaded_seconds");
 	char text[SHOW_CELL_MAX];
 
-	line_put("configuration", show_string_of(status, "config"));
-	line_put("kernel", show_string_of(status, "kernel"));
-	line_put("io_uring", show_string_of(status, "ring"));
+	show_line("configuration", show_string_of(status, "config"));
+	show_line("kernel", show_string_of(status, "kernel"));
+	show_line("io_uring", show_string_of(status, "ring"));
 	snprintf(text, sizeof(text), "mode %s; sending: %s; receiving: %s; re-key: %s",
 		show_string_of(ktls, "mode"), show_string_of(ktls, "tx"),
 		show_string_of(ktls, "rx"), show_string_of(ktls, "rekey"));
-	line_put("kTLS", text);
+	show_line("kTLS", text);
+	fence_put(json_object_get(status, "fence"));
 	if (json_is_integer(reloaded))
 		show_date_format(text, sizeof(text), json_integer_value(reloaded));
 	else
 		snprintf(text, sizeof(text), "never");
-	line_put("reloaded", text);
+	show_line("reloaded", text);
 	if (json_is_string(json_object_get(status, "reload_error")))
-		line_put("RELOAD FAILED", show_string_of(status, "reload_error"));
+		show_line("RELOAD FAILED", show_string_of(status, "reload_error"));
 }
 
 void show_status(const json_t *answer)
@@ -282,7 +300,7 @@ void show_status(const json_t *answer)
 	char up[32] = "-";
 
 	if (json_is_integer(uptime))
-		span_format(up, sizeof(up), json_integer_value(uptime));
+		show_span_format(up, sizeof(up), json_integer_value(uptime));
 	snprintf(head, sizeof(head), "postern %s on %s: %s, up %s, pid %lld, %lld worker%s",
 		show_string_of(status, "version"), show_string_of(status, "hostname"),
 		show_string_of(status, "state"), up, (long long)show_number_of(status, "pid"),

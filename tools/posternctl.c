@@ -3,7 +3,7 @@
  * posternctl.c -- the operator's hand: asks a running gateway over its control socket.
  *
  * One command, one answer, an exit code that scripts can use: see enum exit_code. Each request has a
- * connection of its own; only the queue's commands make more than one.
+ * connection of its own; only commands of the queue and the fence make more than one.
  * For a person it prints tables; --json gives what the gateway said. What cannot be done is one
  * sentence on stderr that names the socket and says what to try.
  *
@@ -35,7 +35,7 @@ static const char usage[] =
 	"\n"
 	"  status    what runs: listeners, certificates, kTLS, sums\n"
 	"  metrics   all counters as Prometheus text\n"
-	"  reload    read certificates, recipients and routes again; sessions go on\n"
+	"  reload    read certificates, recipients, routes and the fence again; sessions go on\n"
 	"  stop      take no more connections, end when the open ones are done\n"
 	"\n"
 	"  queue [list] [FILTER] [--limit N]    the messages that wait, the oldest first\n"
@@ -49,6 +49,14 @@ static const char usage[] =
 	"          --older-than TIME --younger-than TIME (90s, 10m, 2h, 1d12h)\n"
 	"          addresses: @DOMAIN is any address there, <> the null sender\n"
 	"\n"
+	"  fence [status]                       where it runs, its budgets, what it decided\n"
+	"  fence top [--by refused|open|bytes] [--limit N]   the sources that have most\n"
+	"  fence list                           allowed and blocked networks\n"
+	"  fence allow|block NETWORK [--for TIME] [--force]\n"
+	"  fence unblock NETWORK                take away such an entry, or a penalty\n"
+	"  fence explain ADDRESS                what it would get now, and what it has left\n"
+	"  fence samples [--limit N]            the last refusals that were written down\n"
+	"\n"
 	"  -s, --socket SOCKET   the gateway's control socket\n"
 	"  -c, --config CONFIG   take the socket's path from this configuration\n"
 	"  -t, --timeout SECONDS how long to wait for the answer (30)\n"
@@ -58,7 +66,7 @@ static const char usage[] =
 	"\n"
 	"Without -s and -c: $POSTERN_SOCKET, or " SOCKET_DEFAULT ".\n"
 	"Exit codes: 0 done, 1 the command failed, 2 usage, 3 the gateway was not reached,\n"
-	"4 nothing in the queue matches.\n";
+	"4 nothing matches.\n";
 
 static const struct command {
 	const char *word;
@@ -295,6 +303,14 @@ static int option_take(struct options *options, int c, const char *name)
 	case 'y':
 		options->yes = true;
 		return -1;
+	case 'F':
+		options->force = true;
+		return -1;
+	case 'f':
+		if (fence_option(options, name, optarg))
+			return -1;
+		snprintf(what, sizeof(what), "--%s needs %s, not ", name, fence_option_form(name));
+		return usage_wrong(what, optarg);
 	case 'q':
 		if (queue_option(options, name, optarg))
 			return -1;
@@ -324,7 +340,8 @@ static int options_parse(struct options *options, int argc, char **argv)
 		{"state", required_argument, NULL, 'q'},
 		{"older-than", required_argument, NULL, 'q'},
 		{"younger-than", required_argument, NULL, 'q'},
-		{"limit", required_argument, NULL, 'q'}, {0}};
+		{"limit", required_argument, NULL, 'q'}, {"for", required_argument, NULL, 'f'},
+		{"by", required_argument, NULL, 'f'}, {"force", no_argument, NULL, 'F'}, {0}};
 	int c, result, which = 0;
 
 	while ((c = getopt_long(argc, argv, "s:c:t:jhV", longs, &which)) != -1) {
@@ -387,27 +404,45 @@ static int command_run(const struct options *options, const struct command *comm
 	return EXIT_OK; /* main() looks whether stdout took it */
 }
 
+/* EXIT_OK: the options are ones that the command takes. */
+static int options_check(const struct options *options, bool queue, bool fence)
+{
+	const char *word = options->words[0];
+
+	if (!queue && (options->all || options->yes || json_object_size(options->filter) > 0))
+		return usage_wrong("options of queue do not go with ", word);
+	if (!fence && (options->for_s != 0 || options->by != NULL || options->force))
+		return usage_wrong("options of fence do not go with ", word);
+	if (!queue && !fence && options->limit != 0)
+		return usage_wrong("--limit does not go with ", word);
+	if (!queue && !fence && options->words_n > 1)
+		return usage_wrong("one command at a time; not understood: ", options->words[1]);
+	return EXIT_OK;
+}
+
 /* The words are a command's. */
 static int words_run(struct options *options)
 {
 	bool queue = strcmp(options->words[0], "queue") == 0;
+	bool fence = strcmp(options->words[0], "fence") == 0;
 	const struct command *command = command_find(options->words[0]);
 	struct err err;
 	char *path;
 	int result;
 
-	if (command == NULL && !queue)
+	if (command == NULL && !queue && !fence)
 		return usage_wrong("there is no command ", options->words[0]);
-	if (!queue && options->words_n > 1)
-		return usage_wrong("one command at a time; not understood: ", options->words[1]);
-	if (!queue && (options->all || options->yes || options->limit != 0 ||
-			      json_object_size(options->filter) > 0))
-		return usage_wrong("options of queue do not go with ", options->words[0]);
+	result = options_check(options, queue, fence);
+	if (result != EXIT_OK)
+		return result;
 	path = socket_path(options, &err);
 	if (path == NULL)
 		return complain(options, EXIT_UNREACHED, "the control socket", err.text);
 	options->path = path;
-	result = queue ? queue_run(options) : command_run(options, command);
+	if (command != NULL)
+		result = command_run(options, command);
+	else
+		result = queue ? queue_run(options) : fence_run(options);
 	free(path);
 	return result;
 }

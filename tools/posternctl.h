@@ -6,6 +6,8 @@
  *	posternctl-show.c        tables; status, metrics
  *	posternctl-queue.c       the queue commands: what is asked, in how many pieces, after which question
  *	posternctl-queue-show.c  their answers for a person
+ *	posternctl-fence.c       the fence commands: what is asked, and what is not done unforced
+ *	posternctl-fence-show.c  their answers for a person
  */
 #ifndef POSTERN_TOOLS_POSTERNCTL_H
 #define POSTERN_TOOLS_POSTERNCTL_H
@@ -33,6 +35,10 @@ struct options {
 	uint32_t limit; /* 0: not given */
 	bool all;
 	bool yes;
+	/* fence */
+	uint64_t for_s; /* 0: not given */
+	const char *by; /* NULL: not given */
+	bool force;
 };
 
 /* ---- posternctl.c ---- */
@@ -58,6 +64,16 @@ MUST_USE bool queue_option(struct options *options, const char *name, const char
 /* What it takes, for a person. */
 const char *queue_option_form(const char *name);
 int queue_run(struct options *options);
+/* "90s", "10m", "2h", "1d12h" */
+MUST_USE bool time_parse(const char *text, uint64_t *seconds);
+
+/* ---- posternctl-fence.c ---- */
+
+/* Takes one of fence's options. False: the value is wrong. */
+MUST_USE bool fence_option(struct options *options, const char *name, const char *value);
+/* What it takes, for a person. */
+const char *fence_option_form(const char *name);
+int fence_run(struct options *options);
 
 /* ---- posternctl-show.c ---- */
 
@@ -69,8 +85,11 @@ const char *show_string_of(const json_t *object, const char *key);
 json_int_t show_number_of(const json_t *object, const char *key);
 void show_date_format(char *out, size_t n, json_int_t seconds);
 void show_time_format(char *out, size_t n, json_int_t seconds);
+void show_octets_format(char *out, size_t n, json_int_t octets); /* "1.5 MiB" */
+void show_span_format(char *out, size_t n, json_int_t seconds);  /* "3 h 12 min" */
+void show_line(const char *title, const char *text);             /* below a head */
 
-#define SHOW_COLUMNS_MAX 10
+#define SHOW_COLUMNS_MAX 12
 #define SHOW_CELL_MAX    600
 
 struct show_table {
@@ -92,5 +111,15 @@ void show_text(const json_t *answer);
 void show_messages(const json_t *messages, bool more);
 void show_message(const json_t *message);
 void show_tallies(const json_t *queue);
+
+/* ---- posternctl-fence-show.c ---- */
+
+/* A word's meaning for a person: "in the kernel". */
+const char *show_fence_running(const char *running);
+void show_fence(const json_t *fence);
+void show_sources(const json_t *fence);
+void show_networks(const json_t *networks);
+void show_explained(const json_t *fence);
+void show_samples(const json_t *fence);
 
 #endif

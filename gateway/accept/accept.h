@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * accept.h -- listeners and admission: opens the sockets, takes connections, hands them to
- * session/.
+ * session/. Reads the PROXY headers of trusted balancers.
  */
 #ifndef POSTERN_ACCEPT_ACCEPT_H
 #define POSTERN_ACCEPT_ACCEPT_H
@@ -19,14 +19,16 @@ struct accept;
 
 /*
  * Accepts on a worker's listening sockets, fds[i] for config->listeners[i]. The descriptors stay
- * the caller's. When descriptors or memory run out, accepting pauses until a session ends, and
+ * the caller's. A connection from one of a listener's `proxy` networks must begin with a PROXY
+ * header and counts as the client that it names; what others send is never taken for one. When descriptors or memory run out, accepting pauses until a session ends, and
  * tries again every ACCEPT_PAUSE_MS.
  */
 MUST_USE int accept_open(struct accept **out, const struct session_facts *facts,
 	struct session_worker *sessions, const int *fds, struct err *err);
 
 /* Stops accepting for good: connections in the backlog are reset and new ones refused, whoever else
- * has the sockets open. accept_stopped() tells when it is done. */
+ * has the sockets open; those that wait for a PROXY header are closed. accept_stopped() tells when
+ * it is done. */
 void accept_stop(struct accept *accept);
 bool accept_stopped(const struct accept *accept);
 void accept_close(struct accept *accept); /* after it has stopped */

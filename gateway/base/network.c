@@ -111,3 +111,21 @@ void network_address(const struct sockaddr_storage *from, uint8_t address[NETWOR
 		memcpy(address, &((const struct sockaddr_in6 *)from)->sin6_addr, NETWORK_BYTES);
 	}
 }
+
+void network_socket(
+	const uint8_t address[NETWORK_BYTES], uint16_t port, struct sockaddr_storage *out)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+
+	memset(out, 0, sizeof(*out));
+	if (is_v4(address)) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(port);
+		memcpy(&v4->sin_addr, address + 12, 4);
+		return;
+	}
+	v6->sin6_family = AF_INET6;
+	v6->sin6_port = htons(port);
+	memcpy(&v6->sin6_addr, address, NETWORK_BYTES);
+}

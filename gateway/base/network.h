@@ -29,5 +29,8 @@ bool network_list_has(const char *const *texts, size_t n, const uint8_t address[
 
 /* Of AF_INET or AF_INET6; other families: all zero. */
 void network_address(const struct sockaddr_storage *from, uint8_t address[NETWORK_BYTES]);
+/* The reverse: AF_INET for mapped ones. The whole of *out is written. */
+void network_socket(
+	const uint8_t address[NETWORK_BYTES], uint16_t port, struct sockaddr_storage *out);
 
 #endif

@@ -137,14 +137,32 @@ static json_t *seconds_json(uint64_t real_us)
 	return real_us ? json_integer((json_int_t)(real_us / 1000000)) : json_null();
 }
 
-json_t *control_answer_status(const struct control_status *status)
+/* One line's worth; the whole is what the command fence answers. */
+static json_t *fence_json(const json_t *fence)
+{
+	static const char *const keys[] = {"running", "why", "hooks"};
+	json_t *object;
+
+	if (fence == NULL)
+		return json_null();
+	object = json_object();
+	for (size_t i = 0; i < COUNT_OF(keys); i++) {
+		json_t *value = json_object_get(fence, keys[i]);
+
+		json_object_set_new(
+			object, keys[i], value != NULL ? json_incref(value) : json_null());
+	}
+	return object;
+}
+
+json_t *control_answer_status(const struct control_status *status, const json_t *fence)
 {
 	uint64_t now_us = clock_real_us();
 	uint64_t start_us = status->started_real_us;
 	bool known = start_us != 0 && start_us <= now_us;
 
 	return json_pack("{s:b, s:{s:o,s:o,s:i,s:s,s:o,s:o,s:o,s:i,s:o,s:o,"
-			 "s:{s:o,s:o,s:o,s:o}, s:o,s:o, s:o,s:o,s:o}}",
+			 "s:{s:o,s:o,s:o,s:o}, s:o, s:o,s:o, s:o,s:o,s:o}}",
 		"ok", 1, "status", "version", control_json_text(status->version), "hostname",
 		control_json_text(status->hostname), "pid", status->pid, "state",
 		status->draining ? "draining" : "serving", "started_seconds",
@@ -154,8 +172,8 @@ json_t *control_answer_status(const struct control_status *status)
 		control_json_text(status->kernel), "ring", control_json_text(status->ring), "ktls",
 		"mode", control_json_text(status->ktls_mode), "tx",
 		control_json_text(status->ktls_tx), "rx", control_json_text(status->ktls_rx),
-		"rekey", control_json_text(status->ktls_rekey), "reloaded_seconds",
-		seconds_json(status->reloaded_real_us), "reload_error",
+		"rekey", control_json_text(status->ktls_rekey), "fence", fence_json(fence),
+		"reloaded_seconds", seconds_json(status->reloaded_real_us), "reload_error",
 		control_json_text(status->reload_error), "listeners", listeners_json(status),
 		"certificates", certificates_json(status), "counters", counters_json());
 }
@@ -182,13 +200,14 @@ static json_t *values_json(char *text)
 	return values;
 }
 
-json_t *control_answer_metrics(const struct control_status *status, const json_t *queue)
+json_t *control_answer_metrics(
+	const struct control_status *status, const json_t *queue, const json_t *fence)
 {
 	json_t *copy;
 	char *text;
 	size_t n;
 
-	if (control_metrics_text(status, queue, &text, &n) < 0)
+	if (control_metrics_text(status, queue, fence, &text, &n) < 0)
 		return NULL;
 	copy = control_json_text(text);
 	copy = json_pack("{s:b, s:o, s:o}", "ok", 1, "text", copy, "values", values_json(text));

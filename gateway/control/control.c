@@ -3,7 +3,8 @@
  * control.c -- the server of the control socket: clients, their states and time limits.
  *
  * A client is READING its request, perhaps waits for a reload or for what the owner says about the
- * queue, then SENDING takes its answer, and is closed. An answer is tried at once, so that in the usual case one readable event does it all.
+ * queue, then SENDING takes its answer, and is closed. An answer is tried at once, so that in the
+ * usual case one readable event does it all.
  *
  * Reloads are one at a time. Who asks while one runs gets the next: the running one may have read
  * the files before they were changed. That next one starts in control_run(), never from within
@@ -11,7 +12,8 @@
  *
  * Questions about the queue go to the owner at once and side by side, each with a token; what comes
  * for a token whose client has gone is thrown away. metrics needs numbers of the queue, too, but is
- * answered without them rather than not at all.
+ * answered without them rather than not at all. The fence is the owner's own: its answers are there
+ * when the hook returns.
  *
  * With all places taken the listening socket is left out of the poll set and connections wait in
  * the kernel's backlog; the time limits free a place within seconds.
@@ -173,7 +175,16 @@ static void filter_log(struct event *event, const struct control_queue_request *
 		event_str(event, "all", "yes");
 }
 
-/* Who changes the service or the queue is named in the log. */
+static void network_log(struct event *event, const struct control_fence_request *fence)
+{
+	char text[NETWORK_TEXT_MAX];
+
+	event_str(event, "network", network_text(&fence->network, text));
+	if (fence->seconds > 0)
+		event_u64(event, "seconds", fence->seconds);
+}
+
+/* Who changes the service, the queue or the fence is named in the log. */
 static void client_log(const struct client *client, const struct control_request *request)
 {
 	const struct control_queue_request *queue = &request->queue;
@@ -186,6 +197,10 @@ static void client_log(const struct client *client, const struct control_request
 	if (request->command == CONTROL_COMMAND_QUEUE) {
 		event_str(&event, "action", control_queue_action_words[queue->action]);
 		filter_log(&event, queue);
+	}
+	if (request->command == CONTROL_COMMAND_FENCE) {
+		event_str(&event, "action", control_fence_action_words[request->fence.action]);
+		network_log(&event, &request->fence);
 	}
 	if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0) {
 		event_u64(&event, "uid", peer.uid);
@@ -204,22 +219,47 @@ static bool queue_ask(struct control *control, struct client *client, enum clien
 	       control->hooks.queue(control->hooks.ctx, queue, client->token);
 }
 
+/* False: nobody can say. */
+static bool fence_ask(
+	struct control *control, const struct control_fence_request *request, json_t **answer)
+{
+	*answer = NULL;
+	return control->hooks.fence != NULL &&
+	       control->hooks.fence(control->hooks.ctx, request, answer);
+}
+
+/* The object of its answer, a new reference; NULL: not known. */
+static json_t *fence_status(struct control *control)
+{
+	const struct control_fence_request request = {.action = CONTROL_FENCE_STATUS};
+	json_t *answer, *fence = NULL;
+
+	if (fence_ask(control, &request, &answer))
+		fence = json_incref(json_object_get(answer, "fence"));
+	json_decref(answer);
+	return fence;
+}
+
 static void handle_status(
 	struct control *control, struct client *client, const struct control_request *request)
 {
 	struct control_status status = {0};
+	json_t *fence = fence_status(control);
 
 	(void)request;
 	control->hooks.status(control->hooks.ctx, &status);
-	client_answer(client, control_answer_status(&status));
+	client_answer(client, control_answer_status(&status, fence));
+	json_decref(fence);
 }
 
 static void metrics_answer(struct control *control, struct client *client, const json_t *queue)
 {
 	struct control_status status = {0};
+	json_t *fence = fence_status(control);
 
 	control->hooks.status(control->hooks.ctx, &status);
-	client_answer(client, control_answer_metrics(&status, queue));
+	client_answer(client, control_answer_metrics(&status, queue, fence));
+	json_decref(fence);
 }
 
 static void handle_metrics(
@@ -241,6 +281,18 @@ static void handle_queue(
 	if (!queue_ask(control, client, CLIENT_QUEUE, &request->queue))
 		client_answer(client,
 			control_answer_text(false, "the queue cannot be asked now; try again"));
+}
+
+static void handle_fence(
+	struct control *control, struct client *client, const struct control_request *request)
+{
+	json_t *answer;
+
+	if (request->fence.action >= CONTROL_FENCE_ALLOW)
+		client_log(client, request);
+	if (!fence_ask(control, &request->fence, &answer))
+		answer = control_answer_text(false, "there is no fence to ask");
+	client_answer(client, answer);
 }
 
 static void handle_reload(
@@ -266,6 +318,7 @@ static void (*const handlers[CONTROL_COMMAND_COUNT])(
 	[CONTROL_COMMAND_RELOAD] = handle_reload,
 	[CONTROL_COMMAND_STOP] = handle_stop,
 	[CONTROL_COMMAND_QUEUE] = handle_queue,
+	[CONTROL_COMMAND_FENCE] = handle_fence,
 };
 
 static void client_request(struct control *control, struct client *client, size_t line_n)

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * control.h -- the operator's unix socket: status, metrics, queue, reload, stop.
+ * control.h -- the operator's unix socket: status, metrics, queue, fence, reload, stop.
  *
  * A small server object driven by its owner's poll(2) loop, on one thread. A client sends one line
  * of at most CONTROL_REQUEST_MAX octets, a word ("status") or JSON ({"command": "status"}), and
  * gets one line of JSON, {"ok": true, ...} or {"ok": false, "error": "..."}, then end of file. What
- * is about the queue goes to the owner and is answered when the owner has the answer.
+ * is about the queue goes to the owner and is answered when the owner has the answer; what is about
+ * the fence is answered by the owner at once.
  *
  * Non-goals: no configuration over the socket, no sessions of several requests, no user names;
  * whoever may open the socket (mode 0660) may use all of it.
  *
  * Invariants: no call here blocks, whatever a client does; clients, request, answer and time are
- * bounded by the limits below. All of it is read-only but for reload, stop and the queue's changes,
- * which the owner does. A change to the queue names an id, a filter, or says "all": a request that
+ * bounded by the limits below. All of it is read-only but for reload, stop and what changes the
+ * queue or the fence's lists, which the owner does. A change to the queue names an id, a filter, or says "all": a request that
  * lost its filter on the way changes nothing.
  *
  * Rejected: HTTP (a parser for four words), a thread (the owner has a poll loop anyway), io_uring
@@ -24,6 +25,7 @@
 #include <poll.h>
 
 #include "base/base.h"
+#include "base/network.h"
 
 #define CONTROL_CLIENTS_MAX    16
 #define CONTROL_POLLFDS_MAX    (CONTROL_CLIENTS_MAX + 1)
@@ -36,6 +38,8 @@
 #define CONTROL_NAMES_MAX      8    /* names of one certificate shown; all are counted */
 #define CONTROL_TALLIES_MAX    100  /* destinations that metrics name; the rest is summed */
 #define CONTROL_PAGE_MAX       100  /* messages in one answer */
+#define CONTROL_SOURCES_MAX    1000 /* of the fence, in one answer */
+#define CONTROL_NETWORKS_MAX   4000 /* of the fence's lists, in one answer */
 
 struct control_listener {
 	const char *title;
@@ -117,6 +121,40 @@ struct control_queue_request {
 	bool all;       /* a change to all, without a filter */
 };
 
+/* ---- the fence ---- */
+
+enum control_fence_action {
+	CONTROL_FENCE_STATUS,
+	CONTROL_FENCE_TOP,
+	CONTROL_FENCE_LIST,
+	CONTROL_FENCE_EXPLAIN,
+	CONTROL_FENCE_SAMPLES,
+	CONTROL_FENCE_ALLOW, /* from here on the lists are changed */
+	CONTROL_FENCE_BLOCK,
+	CONTROL_FENCE_UNBLOCK,
+	CONTROL_FENCE_ACTIONS
+};
+
+/* What TOP puts first; the same words as fence/'s. */
+enum control_fence_order {
+	CONTROL_FENCE_REFUSED,
+	CONTROL_FENCE_OPEN,
+	CONTROL_FENCE_BYTES,
+	CONTROL_FENCE_ORDERS
+};
+
+extern const char *const control_fence_action_words[CONTROL_FENCE_ACTIONS];
+extern const char *const control_fence_order_words[CONTROL_FENCE_ORDERS];
+
+struct control_fence_request {
+	enum control_fence_action action;
+	enum control_fence_order order; /* TOP */
+	struct network network;         /* ALLOW, BLOCK, UNBLOCK; EXPLAIN: one address */
+	uint64_t seconds;               /* ALLOW, BLOCK: for so long; 0: for good */
+	uint32_t from;                  /* LIST: the index to begin at, an answer's "next" */
+	uint32_t limit;                 /* TOP, LIST, SAMPLES; 0: as many as fit an answer */
+};
+
 struct json_t; /* jansson's json_t */
 
 /* What the owner does when asked; called on the thread of control_run() and never in a nested
@@ -134,6 +172,14 @@ struct control_hooks {
 	 * or later. The request is borrowed for the call. False: not possible now, and nothing
 	 * follows. NULL: there is no queue. */
 	bool (*queue)(void *ctx, const struct control_queue_request *request, uint64_t token);
+	/*
+	 * Looks at the fence or changes its lists, at once. *answer is a new reference that is
+	 * taken over, {"ok": true, "fence": {...}} or {"ok": false, "error": "..."}; NULL: memory
+	 * is short. False: not possible now. NULL: there is no fence. Asked for STATUS by status
+	 * and metrics, too, which read "running", "why", "hooks" and the numbers of that answer.
+	 */
+	bool (*fence)(
+		void *ctx, const struct control_fence_request *request, struct json_t **answer);
 };
 
 struct control;

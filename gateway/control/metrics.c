@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * metrics.c -- counters, histograms, the queue and a few facts as Prometheus text exposition (format
- * 0.0.4).
+ * metrics.c -- counters, histograms, the queue, the fence and a few facts as Prometheus text exposition
+ * (format 0.0.4).
  *
  * HELP and TYPE once a metric, its rows together, as counter_table.h has them. Facts that alerts
  * are made of come along: the version, the start, the end of each certificate. The size is bounded
@@ -10,6 +10,9 @@
  *
  * A histogram always prints all of its buckets: ones that appear later would make sums over several
  * gateways wrong.
+ *
+ * The fence's counts are by who decided, class and reason, and begin with their first decision: of
+ * the 176 rows that could be, a gateway sees some twenty. No address becomes a label.
  *
  * Rejected: OpenMetrics (its `_total` and `# EOF` rules buy nothing here).
  */
@@ -137,6 +140,143 @@ static void queue_print(FILE *out, const json_t *queue)
 	destinations_print(out, queue);
 }
 
+/* ---- the fence ---- */
+
+static json_int_t number_at(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+static void labels_print(FILE *out, const json_t *row, const char *const *keys, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		fprintf(out, "%s%s=\"", i > 0 ? "," : "{", keys[i]);
+		label_print(out, json_string_value(json_object_get(row, keys[i])));
+		fputc('"', out);
+	}
+	fputc('}', out);
+}
+
+static void fence_counts_print(FILE *out, const json_t *fence)
+{
+	static const struct {
+		const char *metric;
+		const char *key;
+		const char *help;
+	} metrics[] = {
+		{"postern_fence_verdicts_total", "packets",
+			"Decisions of the fence: SYNs, segments or receives, connections, handshakes."},
+		{"postern_fence_bytes_total", "bytes", "Octets that came with them."},
+	};
+	static const char *const labels[] = {"where", "class", "verdict", "reason"};
+	const json_t *rows = json_object_get(fence, "counts");
+
+	for (size_t m = 0; m < COUNT_OF(metrics); m++) {
+		bool headed = false;
+
+		for (size_t i = 0; i < json_array_size(rows); i++) {
+			const json_t *row = json_array_get(rows, i);
+
+			if (number_at(row, metrics[m].key) == 0)
+				continue;
+			if (!headed)
+				head_print(out, metrics[m].metric, "counter", metrics[m].help);
+			headed = true;
+			fputs(metrics[m].metric, out);
+			labels_print(out, row, labels, COUNT_OF(labels));
+			fprintf(out, " %" JSON_INTEGER_FORMAT "\n", number_at(row, metrics[m].key));
+		}
+	}
+}
+
+/* `now` or `max` of the rows that are about this gauge. */
+static void fence_gauge_print(FILE *out, const json_t *fence, const char *gauge, const char *key,
+	const char *metric, const char *help)
+{
+	static const char *const labels[] = {"standing"};
+	const json_t *rows = json_object_get(fence, "gauges");
+	bool headed = false;
+
+	for (size_t i = 0; i < json_array_size(rows); i++) {
+		const json_t *row = json_array_get(rows, i);
+		const char *name = json_string_value(json_object_get(row, "gauge"));
+
+		if (name == NULL || strcmp(name, gauge) != 0)
+			continue;
+		if (!headed)
+			head_print(out, metric, "gauge", help);
+		headed = true;
+		fputs(metric, out);
+		labels_print(out, row, labels, COUNT_OF(labels));
+		fprintf(out, " %" JSON_INTEGER_FORMAT "\n", number_at(row, key));
+	}
+}
+
+static void fence_running_print(FILE *out, const json_t *fence)
+{
+	static const char *const modes[] = {"kernel", "user", "off"};
+	const char *running = json_string_value(json_object_get(fence, "running"));
+
+	head_print(
+		out, "postern_fence_running", "gauge", "1 for where the fence runs, otherwise 0.");
+	for (size_t i = 0; i < COUNT_OF(modes); i++)
+		fprintf(out, "postern_fence_running{mode=\"%s\"} %d\n", modes[i],
+			running != NULL && strcmp(running, modes[i]) == 0);
+}
+
+static void fence_sources_print(FILE *out, const json_t *fence)
+{
+	const json_t *sources = json_object_get(fence, "sources");
+
+	head_print(
+		out, "postern_fence_sources", "gauge", "Sources that have a budget of their own.");
+	fprintf(out, "postern_fence_sources{where=\"kernel\"} %" JSON_INTEGER_FORMAT "\n",
+		number_at(sources, "kernel"));
+	fprintf(out, "postern_fence_sources{where=\"gateway\"} %" JSON_INTEGER_FORMAT "\n",
+		number_at(sources, "gateway"));
+	head_print(
+		out, "postern_fence_sources_max", "gauge", "How many there can be, in each place.");
+	fprintf(out, "postern_fence_sources_max %" JSON_INTEGER_FORMAT "\n",
+		number_at(sources, "max"));
+}
+
+static void fence_print(FILE *out, const json_t *fence)
+{
+	static const struct {
+		const char *metric;
+		const char *key;
+		const char *type;
+		const char *help;
+	} numbers[] = {
+		{"postern_fence_networks", "networks", "gauge", "Allowed and blocked networks."},
+		{"postern_fence_sources_behaved", "behaved", "gauge",
+			"Sources whose good conduct is remembered."},
+		{"postern_fence_sources_penalized", "penalties", "gauge",
+			"Sources under a penalty."},
+		{"postern_fence_samples_dropped_total", "samples_dropped", "counter",
+			"Sampled refusals for which there was no room."},
+	};
+
+	if (!json_is_object(fence))
+		return;
+	fence_running_print(out, fence);
+	fence_sources_print(out, fence);
+	for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+		head_print(out, numbers[i].metric, numbers[i].type, numbers[i].help);
+		fprintf(out, "%s %" JSON_INTEGER_FORMAT "\n", numbers[i].metric,
+			number_at(fence, numbers[i].key));
+	}
+	fence_gauge_print(out, fence, "open", "now", "postern_fence_open",
+		"Open connections that the fence counts.");
+	fence_gauge_print(out, fence, "open", "max", "postern_fence_open_max",
+		"How many there may be; 0: no limit.");
+	fence_gauge_print(out, fence, "shaking", "now", "postern_fence_shaking",
+		"TLS handshakes that are not finished.");
+	fence_gauge_print(out, fence, "shaking", "max", "postern_fence_shaking_max",
+		"How many there may be; 0: no limit.");
+	fence_counts_print(out, fence);
+}
+
 /* ---- facts ---- */
 
 static void facts_print(FILE *out, const struct control_status *status)
@@ -174,8 +314,8 @@ static void certificates_print(FILE *out, const struct control_status *status)
 	}
 }
 
-int control_metrics_text(
-	const struct control_status *status, const json_t *queue, char **text, size_t *n)
+int control_metrics_text(const struct control_status *status, const json_t *queue,
+	const json_t *fence, char **text, size_t *n)
 {
 	FILE *out;
 	bool failed;
@@ -187,6 +327,7 @@ int control_metrics_text(
 	counters_print(out);
 	histograms_print(out);
 	queue_print(out, queue);
+	fence_print(out, fence);
 	facts_print(out, status);
 	certificates_print(out, status);
 	failed = ferror(out) != 0;

@@ -3,8 +3,8 @@
  * request.c -- what a client of the control socket may say: a word, or JSON that carries the word.
  *
  * The word is for a person with a terminal and socat, the JSON for programs, and for the keys of
- * queue. Unknown keys are errors: a misspelt one must not be done without. Whether an id is one is
- * not judged here; that a change to the queue says what it is about, is.
+ * queue and fence. Unknown keys are errors: a misspelt one must not be done without. Whether an id
+ * is one is not judged here; that a change says what it is about, is.
  */
 #include "control/control-private.h"
 
@@ -14,6 +14,7 @@ const char *const control_command_words[CONTROL_COMMAND_COUNT] = {
 	[CONTROL_COMMAND_RELOAD] = "reload",
 	[CONTROL_COMMAND_STOP] = "stop",
 	[CONTROL_COMMAND_QUEUE] = "queue",
+	[CONTROL_COMMAND_FENCE] = "fence",
 };
 
 const char *const control_queue_action_words[CONTROL_QUEUE_ACTIONS] = {
@@ -35,6 +36,23 @@ const char *const control_queue_state_words[CONTROL_QUEUE_STATES] = {
 	[CONTROL_QUEUE_HELD] = "held",
 };
 
+const char *const control_fence_action_words[CONTROL_FENCE_ACTIONS] = {
+	[CONTROL_FENCE_STATUS] = "status",
+	[CONTROL_FENCE_TOP] = "top",
+	[CONTROL_FENCE_LIST] = "list",
+	[CONTROL_FENCE_EXPLAIN] = "explain",
+	[CONTROL_FENCE_SAMPLES] = "samples",
+	[CONTROL_FENCE_ALLOW] = "allow",
+	[CONTROL_FENCE_BLOCK] = "block",
+	[CONTROL_FENCE_UNBLOCK] = "unblock",
+};
+
+const char *const control_fence_order_words[CONTROL_FENCE_ORDERS] = {
+	[CONTROL_FENCE_REFUSED] = "refused",
+	[CONTROL_FENCE_OPEN] = "open",
+	[CONTROL_FENCE_BYTES] = "bytes",
+};
+
 #define SECONDS_MAX (100ll * 365 * 86400)
 
 static int word_index(struct span word, const char *const *words, int n)
@@ -50,55 +68,53 @@ static int word_find(struct span word, struct control_request *request, struct e
 	int i = word_index(word, control_command_words, CONTROL_COMMAND_COUNT);
 
 	if (i < 0)
-		return err_set(
-			err, "unknown command; there are: status, metrics, reload, stop, queue");
+		return err_set(err,
+			"unknown command; there are: status, metrics, reload, stop, queue, fence");
 	request->command = (enum control_command)i;
 	return 0;
 }
 
-/* ---- the keys of queue ---- */
+/* ---- keys ---- */
 
-enum key_kind { KEY_ACTION, KEY_TEXT, KEY_SECONDS, KEY_STATES, KEY_LIMIT, KEY_ALL };
+enum key_kind {
+	KEY_WORD, /* one of a list: an enum */
+	KEY_TEXT, /* not empty: an empty filter would match everything, and was hardly meant to */
+	KEY_SECONDS, /* uint64_t */
+	KEY_STATES,  /* words: a mask of the queue's states */
+	KEY_NUMBER,  /* uint32_t, from 1 */
+	KEY_BOOL,
+	KEY_NETWORK,
+	KEY_ADDRESS /* the same, but one address */
+};
 
-#define REQUEST_AT(member)   offsetof(struct control_queue_request, member)
-#define REQUEST_ROOM(member) sizeof(((struct control_queue_request *)0)->member)
-
-static const struct key {
+struct key {
 	const char *word;
 	enum key_kind kind;
 	size_t at;
-	size_t room; /* KEY_TEXT: the NUL included */
-} keys[] = {
-	{"action", KEY_ACTION, 0, 0},
-	{"id", KEY_TEXT, REQUEST_AT(id), REQUEST_ROOM(id)},
-	{"after", KEY_TEXT, REQUEST_AT(after), REQUEST_ROOM(after)},
-	{"sender", KEY_TEXT, REQUEST_AT(sender), REQUEST_ROOM(sender)},
-	{"recipient", KEY_TEXT, REQUEST_AT(recipient), REQUEST_ROOM(recipient)},
-	{"domain", KEY_TEXT, REQUEST_AT(domain), REQUEST_ROOM(domain)},
-	{"destination", KEY_TEXT, REQUEST_AT(destination), REQUEST_ROOM(destination)},
-	{"states", KEY_STATES, 0, 0},
-	{"older_seconds", KEY_SECONDS, REQUEST_AT(older_s), 0},
-	{"younger_seconds", KEY_SECONDS, REQUEST_AT(younger_s), 0},
-	{"limit", KEY_LIMIT, 0, 0},
-	{"all", KEY_ALL, 0, 0},
+	size_t room; /* KEY_TEXT: octets, the NUL included; KEY_WORD: how many there are */
+	const char *const *words;
 };
+
+_Static_assert(sizeof(enum control_queue_action) == sizeof(unsigned) &&
+		       sizeof(enum control_fence_action) == sizeof(unsigned) &&
+		       sizeof(enum control_fence_order) == sizeof(unsigned),
+	"key_read() writes them as unsigned");
 
 static struct span string_span(const json_t *value)
 {
 	return span_of(json_string_value(value), json_string_length(value));
 }
 
-static bool action_read(struct control_queue_request *queue, const json_t *value)
+static bool word_read(unsigned *out, const struct key *key, const json_t *value)
 {
-	int i = json_is_string(value) ? word_index(string_span(value), control_queue_action_words,
-						CONTROL_QUEUE_ACTIONS)
+	int i = json_is_string(value) ? word_index(string_span(value), key->words, (int)key->room)
 				      : -1;
 
-	queue->action = i < 0 ? CONTROL_QUEUE_LIST : (enum control_queue_action)i;
+	*out = i < 0 ? 0 : (unsigned)i;
 	return i >= 0;
 }
 
-static bool states_read(struct control_queue_request *queue, const json_t *value)
+static bool states_read(unsigned *states, const json_t *value)
 {
 	for (size_t i = 0; i < json_array_size(value); i++) {
 		const json_t *word = json_array_get(value, i);
@@ -109,12 +125,11 @@ static bool states_read(struct control_queue_request *queue, const json_t *value
 
 		if (state < 0)
 			return false;
-		queue->states |= 1u << state;
+		*states |= 1u << state;
 	}
-	return queue->states != 0;
+	return *states != 0;
 }
 
-/* Not empty: an empty filter would match everything, and was hardly meant to. */
 static bool text_read(char *out, size_t room, const json_t *value)
 {
 	size_t n = json_string_length(value);
@@ -135,42 +150,84 @@ static bool number_read(uint64_t *out, const json_t *value, json_int_t max)
 	return true;
 }
 
-static bool key_read(
-	struct control_queue_request *queue, const struct key *key, const json_t *value)
+static bool network_read(struct network *out, bool address, const json_t *value)
 {
-	char *at = (char *)queue + key->at;
+	return json_is_string(value) && network_parse(json_string_value(value), out) &&
+	       (!address || (out->bits == 128 && strchr(json_string_value(value), '/') == NULL));
+}
+
+static bool key_read(void *request, const struct key *key, const json_t *value)
+{
+	void *at = (char *)request + key->at;
 	uint64_t number = 0;
 	bool ok = false;
 
 	switch (key->kind) {
-	case KEY_ACTION:
-		return action_read(queue, value);
+	case KEY_WORD:
+		return word_read(at, key, value);
 	case KEY_TEXT:
 		return text_read(at, key->room, value);
 	case KEY_SECONDS:
-		ok = number_read(&number, value, SECONDS_MAX);
-		memcpy(at, &number, sizeof(number));
-		return ok;
+		return number_read(at, value, SECONDS_MAX);
 	case KEY_STATES:
-		return states_read(queue, value);
-	case KEY_LIMIT:
+		return states_read(at, value);
+	case KEY_NUMBER:
 		ok = number_read(&number, value, UINT32_MAX);
-		queue->limit = (uint32_t)number;
+		*(uint32_t *)at = (uint32_t)number;
 		return ok;
-	case KEY_ALL:
-		queue->all = json_is_true(value);
+	case KEY_BOOL:
+		*(bool *)at = json_is_true(value);
 		return json_is_boolean(value);
+	case KEY_NETWORK:
+	case KEY_ADDRESS:
+		return network_read(at, key->kind == KEY_ADDRESS, value);
 	}
 	return false;
 }
 
-static const struct key *key_find(const char *word)
+/* All keys but "command" into the request; *given: those that were there, a bit each. */
+static int keys_read(json_t *root, const struct key *keys, size_t keys_n, void *request,
+	unsigned *given, struct err *err)
 {
-	for (size_t i = 0; i < COUNT_OF(keys); i++)
-		if (strcmp(keys[i].word, word) == 0)
-			return &keys[i];
-	return NULL;
+	const char *word;
+	json_t *value;
+
+	*given = 0;
+	json_object_foreach(root, word, value)
+	{
+		size_t i = 0;
+
+		while (i < keys_n && strcmp(keys[i].word, word) != 0)
+			i++;
+		if (i == keys_n && strcmp(word, "command") != 0)
+			return err_set(err, "the request has a key that its command does not know");
+		if (i < keys_n && !key_read(request, &keys[i], value))
+			return err_set(err, "the value of \"%s\" cannot be used", keys[i].word);
+		if (i < keys_n)
+			*given |= 1u << i;
+	}
+	return 0;
 }
+
+/* ---- queue ---- */
+
+#define QUEUE_AT(member)   offsetof(struct control_queue_request, member)
+#define QUEUE_TEXT(member) QUEUE_AT(member), sizeof(((struct control_queue_request *)0)->member)
+
+static const struct key queue_keys[] = {
+	{"action", KEY_WORD, QUEUE_AT(action), CONTROL_QUEUE_ACTIONS, control_queue_action_words},
+	{"id", KEY_TEXT, QUEUE_TEXT(id), NULL},
+	{"after", KEY_TEXT, QUEUE_TEXT(after), NULL},
+	{"sender", KEY_TEXT, QUEUE_TEXT(sender), NULL},
+	{"recipient", KEY_TEXT, QUEUE_TEXT(recipient), NULL},
+	{"domain", KEY_TEXT, QUEUE_TEXT(domain), NULL},
+	{"destination", KEY_TEXT, QUEUE_TEXT(destination), NULL},
+	{"states", KEY_STATES, QUEUE_AT(states), 0, NULL},
+	{"older_seconds", KEY_SECONDS, QUEUE_AT(older_s), 0, NULL},
+	{"younger_seconds", KEY_SECONDS, QUEUE_AT(younger_s), 0, NULL},
+	{"limit", KEY_NUMBER, QUEUE_AT(limit), 0, NULL},
+	{"all", KEY_BOOL, QUEUE_AT(all), 0, NULL},
+};
 
 /* Does the request say what it is about, and nothing that contradicts it? */
 static int queue_check(const struct control_queue_request *queue, struct err *err)
@@ -198,19 +255,71 @@ static int queue_check(const struct control_queue_request *queue, struct err *er
 
 static int queue_read(json_t *root, struct control_queue_request *queue, struct err *err)
 {
-	const char *word;
-	json_t *value;
+	unsigned given;
 
-	json_object_foreach(root, word, value)
-	{
-		const struct key *key = key_find(word);
-
-		if (key == NULL && strcmp(word, "command") != 0)
-			return err_set(err, "the request has a key that queue does not know");
-		if (key != NULL && !key_read(queue, key, value))
-			return err_set(err, "the value of \"%s\" cannot be used", key->word);
-	}
+	if (keys_read(root, queue_keys, COUNT_OF(queue_keys), queue, &given, err) < 0)
+		return -1;
 	return queue_check(queue, err);
+}
+
+/* ---- fence ---- */
+
+#define FENCE_AT(member) offsetof(struct control_fence_request, member)
+
+enum fence_key {
+	FENCE_ACTION,
+	FENCE_BY,
+	FENCE_NETWORK,
+	FENCE_ADDRESS,
+	FENCE_FOR,
+	FENCE_FROM,
+	FENCE_LIMIT
+};
+
+static const struct key fence_keys[] = {
+	[FENCE_ACTION] = {"action", KEY_WORD, FENCE_AT(action), CONTROL_FENCE_ACTIONS,
+		control_fence_action_words},
+	[FENCE_BY] = {"order", KEY_WORD, FENCE_AT(order), CONTROL_FENCE_ORDERS,
+		control_fence_order_words},
+	[FENCE_NETWORK] = {"network", KEY_NETWORK, FENCE_AT(network), 0, NULL},
+	[FENCE_ADDRESS] = {"address", KEY_ADDRESS, FENCE_AT(network), 0, NULL},
+	[FENCE_FOR] = {"seconds", KEY_SECONDS, FENCE_AT(seconds), 0, NULL},
+	[FENCE_FROM] = {"from", KEY_NUMBER, FENCE_AT(from), 0, NULL},
+	[FENCE_LIMIT] = {"limit", KEY_NUMBER, FENCE_AT(limit), 0, NULL},
+};
+
+/* What an action needs and what it takes besides: a key without effect was meant for another. */
+static const struct {
+	unsigned needs;
+	unsigned takes;
+} fence_actions[CONTROL_FENCE_ACTIONS] = {
+	[CONTROL_FENCE_STATUS] = {0, 0},
+	[CONTROL_FENCE_TOP] = {0, 1u << FENCE_BY | 1u << FENCE_LIMIT},
+	[CONTROL_FENCE_LIST] = {0, 1u << FENCE_FROM | 1u << FENCE_LIMIT},
+	[CONTROL_FENCE_EXPLAIN] = {1u << FENCE_ADDRESS, 0},
+	[CONTROL_FENCE_SAMPLES] = {0, 1u << FENCE_LIMIT},
+	[CONTROL_FENCE_ALLOW] = {1u << FENCE_NETWORK, 1u << FENCE_FOR},
+	[CONTROL_FENCE_BLOCK] = {1u << FENCE_NETWORK, 1u << FENCE_FOR},
+	[CONTROL_FENCE_UNBLOCK] = {1u << FENCE_NETWORK, 0},
+};
+
+static int fence_read(json_t *root, struct control_fence_request *fence, struct err *err)
+{
+	unsigned given, needs, takes;
+
+	if (keys_read(root, fence_keys, COUNT_OF(fence_keys), fence, &given, err) < 0)
+		return -1;
+	needs = fence_actions[fence->action].needs;
+	takes = fence_actions[fence->action].takes | needs | 1u << FENCE_ACTION;
+	for (unsigned i = 0; i < COUNT_OF(fence_keys); i++) {
+		if (needs & ~given & 1u << i)
+			return err_set(err, "%s needs \"%s\"",
+				control_fence_action_words[fence->action], fence_keys[i].word);
+		if (given & ~takes & 1u << i)
+			return err_set(err, "%s does not take \"%s\"",
+				control_fence_action_words[fence->action], fence_keys[i].word);
+	}
+	return 0;
 }
 
 /* ---- the request ---- */
@@ -225,6 +334,8 @@ static int object_read(json_t *root, struct control_request *request, struct err
 		return -1;
 	if (request->command == CONTROL_COMMAND_QUEUE)
 		return queue_read(root, &request->queue, err);
+	if (request->command == CONTROL_COMMAND_FENCE)
+		return fence_read(root, &request->fence, err);
 	if (json_object_size(root) != 1)
 		return err_set(err, "the request has keys other than \"command\"");
 	return 0;

@@ -54,6 +54,11 @@ void ring_recv(struct ring *ring, struct op *op, int fd, void *p, size_t n)
 	io_uring_prep_recv(ring_op_arm(ring, op), fd, p, len_of(n), 0);
 }
 
+void ring_peek(struct ring *ring, struct op *op, int fd, void *p, size_t n)
+{
+	io_uring_prep_recv(ring_op_arm(ring, op), fd, p, len_of(n), MSG_PEEK);
+}
+
 void ring_send(struct ring *ring, struct op *op, int fd, struct span bytes)
 {
 	io_uring_prep_send(ring_op_arm(ring, op), fd, bytes.p, len_of(bytes.n), MSG_NOSIGNAL);

@@ -120,6 +120,8 @@ void ring_msg_init(struct msghdr *msg);
 
 /* One receive of up to n octets into p. */
 void ring_recv(struct ring *ring, struct op *op, int fd, void *p, size_t n);
+/* The same, but the octets stay in the socket: the next receive gets them again. */
+void ring_peek(struct ring *ring, struct op *op, int fd, void *p, size_t n);
 void ring_send(struct ring *ring, struct op *op, int fd,
 	struct span bytes); /* MSG_NOSIGNAL; may be short */
 /* `msg` and what it points to must stay valid while the op is armed. */

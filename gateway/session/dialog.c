@@ -55,7 +55,7 @@ static bool trace_write(struct session *session, struct buf *head)
 		.hostname = session->worker->facts.config->smtp.hostname,
 		.helo = session->smtp.helo,
 		.peer_address = session->peer_address,
-		.esmtp = session->smtp.esmtp,
+		.esmtp = smtp_esmtp(&session->smtp),
 		.smtputf8 = session->smtp.envelope.smtputf8,
 		.tls_version = tls ? tls->version : NULL,
 		.tls_cipher = tls ? tls->cipher : NULL,
@@ -167,8 +167,10 @@ static void on_committed(struct spool_owner *owner, int res, const struct smtp_v
 		verdict.enhanced = "2.0.0";
 		verdict.text = text;
 	}
-	if (res == 0 && verdict.kind == SMTP_VERDICT_ACCEPT)
+	if (res == 0 && verdict.kind == SMTP_VERDICT_ACCEPT) {
 		count_add(COUNTER_MESSAGE_BYTES, (int64_t)session->smtp.body_bytes);
+		session_guard_accepted(session);
+	}
 	session_report_message(session, result_of(res, word),
 		session->stage == SESSION_STAGE_SMTP ? verdict.code : 0);
 	if (session->stage == SESSION_STAGE_SMTP) {
@@ -185,14 +187,15 @@ static void on_committed(struct spool_owner *owner, int res, const struct smtp_v
 
 /* Is enough left of a BDAT chunk, with nothing of it in our hands, to go around user space? The
  * header section is always read here, for Received: is counted in it. */
-static bool splice_due(const struct session *session)
+static bool splice_due(struct session *session)
 {
 	bool reachable = session->tls == NULL || session->planted & TLS_KTLS_RX;
 
 	return reachable && session->message != NULL && !session->splice_off &&
 	       session->smtp.chunk_left >= SESSION_SPLICE_MIN && session->smtp.header_over &&
 	       session->held == NULL && session->in.n == 0 && !session->eof &&
-	       session->recv_error == 0 && spool_error(session->message) == 0;
+	       session->recv_error == 0 && spool_error(session->message) == 0 &&
+	       !session_guard_paused(session);
 }
 
 static enum session_step splice_step(struct session *session)
@@ -221,6 +224,7 @@ static void on_spliced(struct spool_owner *owner, int res)
 		session->taken += (uint32_t)res;
 		count_add(COUNTER_BYTES_RECEIVED, res);
 		session->active_ms = session_now(session);
+		session_guard_received(session, (size_t)res);
 	} else if (res == 0) {
 		session->eof = true;
 	} else if (res == -EINVAL || res == -EAGAIN) {
@@ -312,10 +316,32 @@ static enum session_step answer_rcpt(
 
 static void starttls(struct session *session)
 {
+	struct smtp_verdict verdict = accept_verdict;
+	char text[SESSION_GUARD_TEXT];
+	bool may = session_guard_shake(session, &verdict, text);
+
+	smtp_answer(&session->smtp, &verdict, &session->out);
+	if (!may)
+		return;
 	count(COUNTER_TLS_STARTTLS);
 	session_stage_set(session, SESSION_STAGE_UPGRADE);
 	/* What follows the command in the same octets stays in `in`: upgrade sees it and closes. */
 	session_input_done(session);
+}
+
+/* The trusted peer's client becomes ours: limits and logs are about it from now on. */
+static void xclient(struct session *session, const struct smtp_xclient *says)
+{
+	struct smtp_verdict verdict = accept_verdict;
+	char text[SESSION_GUARD_TEXT];
+	struct sockaddr_storage peer = session->own;
+	bool known = (says->known & SMTP_XCLIENT_ADDR) != 0;
+
+	if (known)
+		network_socket(
+			says->address, says->known & SMTP_XCLIENT_PORT ? says->port : 0, &peer);
+	(void)session_guard_become(session, &peer, !known && session->direct, &verdict, text);
+	smtp_answer(&session->smtp, &verdict, &session->out);
 }
 
 static void close_event(struct session *session, enum smtp_close_reason reason)
@@ -389,6 +415,9 @@ static enum session_step event_step(struct session *session, const struct smtp_e
 		return SESSION_STEP_AGAIN;
 	case SMTP_EVENT_STARTTLS:
 		starttls(session);
+		return SESSION_STEP_AGAIN;
+	case SMTP_EVENT_XCLIENT:
+		xclient(session, event->xclient);
 		return SESSION_STEP_AGAIN;
 	case SMTP_EVENT_CLOSE:
 		close_event(session, event->reason);

@@ -67,6 +67,7 @@ void session_handshake_done_recv(struct session *session, int res)
 		session->shake.end += (uint32_t)res;
 		session->bytes_in += (uint32_t)res;
 		count_add(COUNTER_BYTES_RECEIVED, res);
+		session_guard_received(session, (size_t)res);
 	} else if (res == 0) {
 		session->eof = true;
 	} else {
@@ -91,6 +92,7 @@ static enum session_step handshake_feed(struct session *session)
 		return SESSION_STEP_AGAIN;
 	case TLS_STEP_DONE:
 		session->tls_up = true;
+		session_guard_shaken(session, true);
 		count(COUNTER_TLS_HANDSHAKES);
 		if (tls_conn_info(session->tls)->resumed)
 			count(COUNTER_TLS_RESUMED);
@@ -147,6 +149,18 @@ static bool plant(struct session *session)
 	return true;
 }
 
+/* What was said in clear is forgotten, by XCLIENT, too: who connected is the peer again. */
+static void upgraded(struct session *session)
+{
+	struct smtp_verdict verdict;
+	char text[SESSION_GUARD_TEXT];
+
+	smtp_upgraded(&session->smtp);
+	if (memcmp(&session->own, &session->peer, sizeof(session->own)) != 0 &&
+		!session_guard_become(session, &session->own, session->direct, &verdict, text))
+		session_kill(session, SESSION_END_FENCE);
+}
+
 enum session_step session_plant_step(struct session *session)
 {
 	ASSERT(!session->recv.armed && session->held == NULL);
@@ -159,7 +173,7 @@ enum session_step session_plant_step(struct session *session)
 	session->recv_stop = false;
 	session_stage_set(session, SESSION_STAGE_SMTP);
 	if (session->listener->tls != LISTENER_TLS_IMPLICIT)
-		smtp_upgraded(&session->smtp);
+		upgraded(session);
 	else if (session_out_ready(session))
 		smtp_greet(&session->smtp, &session->out);
 	else

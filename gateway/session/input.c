@@ -12,7 +12,8 @@
  *				belongs to a later record leaves the kernel
  *
  * Buffers are held in order while the dialogue waits for something; at SESSION_HELD_MAX receiving
- * is cancelled and taken up again when they are used up. That is the backpressure.
+ * is cancelled and taken up again when they are used up. That is the backpressure; it is the same
+ * when the fence has reading paused (guard.c).
  */
 #include "session/session-private.h"
 
@@ -43,13 +44,15 @@ static struct ring *ring_of(const struct session *session)
 
 /* ---- receiving ---- */
 
-static bool receive_wanted(const struct session *session)
+static bool receive_wanted(struct session *session)
 {
 	if (session->recv.armed || session->recv_stop || session->eof || session->recv_error != 0)
 		return false;
 	if (session->expired_n > 0 && session->held != NULL) /* the KeyUpdate is among them */
 		return false;
 	if (session->held_n >= SESSION_HELD_MAX || session->wait == SESSION_WAIT_SPLICE)
+		return false;
+	if (session->stage != SESSION_STAGE_LINGER && session_guard_paused(session))
 		return false;
 	return session->stage == SESSION_STAGE_EARLY || session->stage == SESSION_STAGE_SMTP ||
 	       session->stage == SESSION_STAGE_LINGER;
@@ -119,7 +122,8 @@ static void hold(struct session *session, struct ring_buffer *buffer)
 	session->bytes_in += buffer->bytes.n;
 	count_add(COUNTER_BYTES_RECEIVED, (int64_t)buffer->bytes.n);
 	session->active_ms = session_now(session);
-	if (session->held_n >= SESSION_HELD_MAX)
+	session_guard_received(session, buffer->bytes.n);
+	if (session->held_n >= SESSION_HELD_MAX || session->pause_until_ms != 0)
 		receive_cancel(session);
 }
 

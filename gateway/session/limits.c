@@ -39,6 +39,11 @@ static size_t dialog_limits(const struct session *session, struct limit limits[L
 		return 0;
 	limits[n++] = (struct limit){session->started_ms + settings->session_ms_max,
 		SESSION_END_TIMEOUT_SESSION, COUNTER_TIMEOUT_SESSION};
+	if (session->pause_until_ms > session_now(session)) { /* our pause, not the client's */
+		limits[n++] =
+			(struct limit){session->pause_until_ms, SESSION_END_NONE, COUNTER_COUNT};
+		return n;
+	}
 	if (!smtp_in_body(&session->smtp)) {
 		limits[n++] = (struct limit){session->stage_ms + settings->command_ms_max,
 			SESSION_END_TIMEOUT_COMMAND, COUNTER_TIMEOUT_COMMAND};
@@ -142,8 +147,10 @@ static void timer_fire(struct wheel_timer *timer)
 	struct session *session = container_of(timer, struct session, timer);
 	uint64_t now = session_now(session);
 	struct limit limits[LIMITS_MAX];
-	size_t n = limits_of(session, limits);
+	size_t n;
 
+	(void)session_guard_paused(session); /* a pause that is over moves the limits */
+	n = limits_of(session, limits);
 	for (size_t i = 0; i < n; i++) {
 		if (limits[i].at_ms > now)
 			continue;

@@ -19,6 +19,7 @@ static const char *const end_names[SESSION_END_COUNT] = {
 	[SESSION_END_POLICY] = "policy",
 	[SESSION_END_MESSAGES] = "messages_max",
 	[SESSION_END_REFUSED] = "refused",
+	[SESSION_END_FENCE] = "fence",
 	[SESSION_END_EARLY_TALKER] = "early_talker",
 	[SESSION_END_INJECTION] = "starttls_injection",
 	[SESSION_END_TLS_FAILED] = "tls_failed",

@@ -50,6 +50,7 @@ enum session_end {
 	SESSION_END_POLICY,
 	SESSION_END_MESSAGES,
 	SESSION_END_REFUSED,
+	SESSION_END_FENCE,
 	SESSION_END_EARLY_TALKER,
 	SESSION_END_INJECTION,
 	SESSION_END_TLS_FAILED,
@@ -95,13 +96,20 @@ struct session {
 	struct session_worker *worker;
 	struct list node;
 	const struct listener_settings *listener;
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer; /* whom the session is about */
+	struct sockaddr_storage own;  /* who connected, or was behind a PROXY header */
+	bool direct;                  /* `own` connected: the kernel may meter it */
 	int fd;
 	enum session_stage stage;
 	enum session_end end;
 	enum session_wait wait;
 	bool admitted; /* policy_enter() was called */
 	bool stepping; /* session_step() is on the stack */
+
+	/* the fence */
+	struct fence_client client;
+	uint64_t pause_until_ms; /* nothing is read until then; 0: not paused */
+	bool behaved;            /* told */
 
 	/* input */
 	struct op recv;
@@ -180,6 +188,7 @@ void session_stage_set(struct session *session, enum session_stage stage);
 void session_finish(struct session *session, enum session_end end);
 void session_kill(struct session *session, enum session_end end);
 uint64_t session_now(const struct session *session);
+void session_peer_set(struct session *session, const struct sockaddr_storage *peer);
 
 /* ---- input.c ---- */
 void session_input_init(struct session *session);
@@ -219,6 +228,23 @@ enum session_step session_upgrade_step(struct session *session);
 enum session_step session_handshake_step(struct session *session);
 enum session_step session_plant_step(struct session *session);
 void session_handshake_done_recv(struct session *session, int res);
+
+/* ---- guard.c ---- */
+/* May a handshake begin? False: *verdict is the answer, `text` its backing. */
+#define SESSION_GUARD_TEXT 160
+MUST_USE bool session_guard_shake(
+	struct session *session, struct smtp_verdict *verdict, char text[SESSION_GUARD_TEXT]);
+void session_guard_shaken(struct session *session, bool completed);
+/* Octets came; may pause the reading. */
+void session_guard_received(struct session *session, size_t n);
+/* No receive is to be armed now. A pause that is over is ended by asking. */
+bool session_guard_paused(struct session *session);
+void session_guard_accepted(struct session *session); /* a message was answered 250 */
+void session_guard_leave(struct session *session);
+/* The session is about another peer from now on, if that one is let in. False: as it was, and
+ * *verdict says why. */
+bool session_guard_become(struct session *session, const struct sockaddr_storage *peer, bool direct,
+	struct smtp_verdict *verdict, char text[SESSION_GUARD_TEXT]);
 
 /* ---- dialog.c ---- */
 void session_dialog_init(struct session *session);

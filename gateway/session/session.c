@@ -52,6 +52,7 @@ void session_finish(struct session *session, enum session_end end)
 		session_kill(session, end);
 		return;
 	}
+	session_guard_shaken(session, false);
 	session_question_drop(session);
 	session_message_drop(session);
 	session_stage_set(session, SESSION_STAGE_LAST);
@@ -63,6 +64,7 @@ void session_kill(struct session *session, enum session_end end)
 		return;
 	if (session->end == SESSION_END_NONE)
 		session->end = end;
+	session_guard_shaken(session, false);
 	session_question_drop(session);
 	session_message_drop(session);
 	session_stage_set(session, SESSION_STAGE_END);
@@ -114,6 +116,7 @@ static void session_free(struct session *session)
 	if (session->tls != NULL)
 		tls_conn_close(session->tls);
 	smtp_close(&session->smtp);
+	session_guard_leave(session);
 	if (session->admitted)
 		policy_leave(worker->facts.policy, &session->peer);
 	else
@@ -152,7 +155,14 @@ static enum session_step early_step(struct session *session)
 	uint32_t delay = settings->banner_delay_ms;
 
 	if (session->listener->tls == LISTENER_TLS_IMPLICIT) {
-		session_stage_set(session, SESSION_STAGE_HANDSHAKE);
+		struct smtp_verdict verdict;
+		char text[SESSION_GUARD_TEXT];
+
+		if (session_guard_shake(
+			    session, &verdict, text)) /* nothing can be said before TLS */
+			session_stage_set(session, SESSION_STAGE_HANDSHAKE);
+		else
+			session_kill(session, SESSION_END_FENCE);
 		return SESSION_STEP_AGAIN;
 	}
 	if (settings->early_talker_reject && delay == 0)
@@ -229,11 +239,12 @@ void session_step(struct session *session)
 
 /* ---- the beginning ---- */
 
-static void peer_text(struct session *session)
+void session_peer_set(struct session *session, const struct sockaddr_storage *peer)
 {
 	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&session->peer;
 	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&session->peer;
 
+	session->peer = *peer;
 	if (session->peer.ss_family == AF_INET) {
 		inet_ntop(AF_INET, &v4->sin_addr, session->peer_address, SESSION_PEER_MAX);
 		session->peer_port = ntohs(v4->sin_port);
@@ -245,6 +256,17 @@ static void peer_text(struct session *session)
 		inet_ntop(AF_INET6, &v6->sin6_addr, session->peer_address, SESSION_PEER_MAX);
 		session->peer_port = ntohs(v6->sin6_port);
 	}
+}
+
+static bool xclient_trusted(const struct session *session)
+{
+	const struct smtp_settings *smtp = &session->worker->facts.config->smtp;
+	uint8_t address[NETWORK_BYTES];
+
+	if (smtp->xclient_n == 0)
+		return false;
+	network_address(&session->own, address);
+	return network_list_has(smtp->xclient, smtp->xclient_n, address);
 }
 
 static struct session *session_new(struct session_worker *worker, int fd,
@@ -264,12 +286,13 @@ static struct session *session_new(struct session_worker *worker, int fd,
 	session->worker = worker;
 	session->fd = fd;
 	session->listener = listener;
-	session->peer = *peer;
+	session->own = *peer;
 	session->id = ++worker->id_last;
-	peer_text(session);
+	session_peer_set(session, peer);
 	session_input_init(session);
 	session_output_init(session);
 	smtp_open(&session->smtp, smtp, &worker->smtp, offers[listener->tls]);
+	session->smtp.xclient = xclient_trusted(session);
 	session_dialog_init(session);
 	session_limits_init(session);
 	list_push_back(&worker->live, &session->node);
@@ -279,13 +302,15 @@ static struct session *session_new(struct session_worker *worker, int fd,
 }
 
 bool session_start(struct session_worker *worker, int fd, const struct listener_settings *listener,
-	const struct sockaddr_storage *peer)
+	const struct sockaddr_storage *peer, const struct fence_client *client)
 {
 	struct session *session = session_new(worker, fd, listener, peer);
 
 	if (session == NULL)
 		return false;
 	session->admitted = true;
+	session->client = *client;
+	session->direct = client->kernel;
 	session_step(session);
 	return true;
 }

@@ -2,7 +2,7 @@
 /*
  * session.h -- one inbound connection from accept to close, and the worker's share of all of them.
  *
- * The one coordinator: it sees ring, tls, smtp, policy and spool, which do not see each other. A
+ * The one coordinator: it sees ring, tls, smtp, policy, fence and spool, which do not see each other. A
  * session is a straight walk (received octets, TLS, SMTP, policy, spool, reply octets), driven by
  * completions of operations that it owns and by one timer.
  */
@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "config/settings.h"
+#include "fence/fence.h"
 #include "policy/policy.h"
 #include "ring/ring.h"
 #include "tls/tls.h"
@@ -22,6 +23,7 @@ struct session_worker;
 struct session_facts {
 	const struct config *config;
 	struct policy *policy;
+	struct fence *fence;
 	const struct tls_kernel *kernel;
 	struct ring *ring;
 	uint32_t worker;                /* its number, part of session ids */
@@ -50,11 +52,13 @@ bool session_worker_idle(const struct session_worker *worker);
 void session_worker_on_end(struct session_worker *worker, void (*on_end)(void *ctx), void *ctx);
 
 /*
- * Takes over a connected socket that policy_enter() let in; policy_leave() is called at its end.
- * False when memory is short: the caller keeps the socket.
+ * Takes over a connected socket that policy_enter() and fence_enter() let in; policy_leave() and
+ * fence_leave() are called at its end; *client is copied. False when memory is short: the caller
+ * keeps the socket and what it entered.
  */
 MUST_USE bool session_start(struct session_worker *worker, int fd,
-	const struct listener_settings *listener, const struct sockaddr_storage *peer);
+	const struct listener_settings *listener, const struct sockaddr_storage *peer,
+	const struct fence_client *client);
 
 /* The same for a connection that is answered 421 and closed; it was not let in. False, too, when
  * many are being answered so: they must not take the room of those that are let in. */

@@ -82,6 +82,8 @@ static const struct command_row rows[] = {
 	{"EXPN", ARGUMENT_MUST, IN_ANY, SMTP_REPLY_NONE, expn_run},
 	{"QUIT", ARGUMENT_NONE, IN_ANY, SMTP_REPLY_NONE, quit_run},
 	{"STARTTLS", ARGUMENT_NONE, IN(READY), SMTP_REPLY_ORDER_TLS, smtp_starttls_run},
+	{"XCLIENT", ARGUMENT_MUST, IN(START) | IN(READY), SMTP_REPLY_ORDER_NESTED,
+		smtp_xclient_run},
 };
 
 /* What a command that came too early or too late is told. */

@@ -5,6 +5,7 @@
  * The name is taken as it comes if it is one word of printable ASCII: real clients send bare host
  * names, names with underscores and worse, and it proves nothing in any case. trace.c makes it fit
  * for a header.
+ * Behind a trusted peer that said HELO= by XCLIENT the name stays that one (xclient.c).
  * Either command ends the transaction (4.1.4), also in the middle of a message by BDAT.
  */
 #include "smtp/smtp-private.h"
@@ -13,12 +14,21 @@
 
 #define LIMIT_MAX 999999 /* RFC 9422 4: six digits */
 
-static bool name_valid(struct span name)
+bool smtp_name_valid(struct span name)
 {
 	for (size_t i = 0; i < name.n; i++)
 		if (name.p[i] <= ' ' || name.p[i] > '~')
 			return false;
 	return name.n > 0 && name.n <= SMTP_HELO_MAX;
+}
+
+void smtp_helo_set(struct smtp *smtp, struct span name)
+{
+	ASSERT(name.n <= SMTP_HELO_MAX);
+	if (name.n > 0)
+		memmove(smtp->helo_text, name.p, name.n); /* it may be the same */
+	smtp->helo_text[name.n] = '\0';
+	smtp->helo = span_of(smtp->helo_text, name.n);
 }
 
 /* Takes the name; false after a 501. */
@@ -29,13 +39,12 @@ static bool name_take(struct smtp_turn *turn, bool esmtp)
 
 	while (name.n > 0 && name.p[0] == ' ')
 		(void)span_take(&name, 1);
-	if (!name_valid(name)) {
+	if (!smtp_name_valid(name)) {
 		smtp_reply(smtp, turn->out, SMTP_REPLY_HELO_SYNTAX);
 		return false;
 	}
-	memcpy(smtp->helo_text, name.p, name.n);
-	smtp->helo_text[name.n] = '\0';
-	smtp->helo = span_of(smtp->helo_text, name.n);
+	if ((smtp->client.given & SMTP_XCLIENT_HELO) == 0)
+		smtp_helo_set(smtp, name);
 	smtp->esmtp = esmtp;
 	smtp_transaction_end(smtp, SMTP_STATE_READY);
 	return true;
@@ -62,7 +71,7 @@ bool smtp_ehlo_run(struct smtp_turn *turn)
 		"250-%s\r\n"
 		"250-PIPELINING\r\n"
 		"250-SIZE %" PRIu64 "\r\n"
-		"%s"
+		"%s%s"
 		"250-ENHANCEDSTATUSCODES\r\n"
 		"250-8BITMIME\r\n"
 		"250-SMTPUTF8\r\n"
@@ -72,6 +81,7 @@ bool smtp_ehlo_run(struct smtp_turn *turn)
 		"250 LIMITS RCPTMAX=%zu MAILMAX=%zu\r\n",
 		settings->hostname, settings->message_bytes_max,
 		smtp->tls == SMTP_TLS_OFFERED ? "250-STARTTLS\r\n" : "",
+		smtp->xclient ? "250-" SMTP_XCLIENT_KEYWORDS "\r\n" : "",
 		min_size(settings->recipients_max, LIMIT_MAX),
 		min_size(settings->messages_max, LIMIT_MAX));
 	return smtp_message_abort(turn);

@@ -23,21 +23,13 @@ static bool value_valid(struct span value)
 	return value.n > 0 && smtp_utf8_valid(value);
 }
 
-/* One parameter as written. */
-struct param_text {
-	struct span keyword;
-	struct span value;
-	bool has_value;
-};
-
-/* Takes SP esmtp-keyword ["=" esmtp-value] off *rest. */
-static bool param_take(struct span *rest, struct param_text *param)
+bool smtp_param_take(struct span *rest, struct smtp_param_text *param)
 {
 	struct span word;
 	const uint8_t *space;
 	size_t n = 0;
 
-	*param = (struct param_text){0};
+	*param = (struct smtp_param_text){0};
 	if (rest->p[0] != ' ')
 		return false;
 	(void)span_take(rest, 1);
@@ -70,10 +62,10 @@ enum smtp_reply smtp_params_read(struct smtp *smtp, struct span rest,
 	ASSERT(params_n <= SMTP_PARAMS_MAX);
 	while (rest.n > 0) {
 		const struct smtp_param *row;
-		struct param_text param;
+		struct smtp_param_text param;
 		enum smtp_reply refusal;
 
-		if (!param_take(&rest, &param))
+		if (!smtp_param_take(&rest, &param))
 			return SMTP_REPLY_PARAM_SYNTAX;
 		if (!smtp->esmtp)
 			return SMTP_REPLY_PARAM_HELO;
@@ -121,4 +113,22 @@ bool smtp_xtext_valid(struct span text)
 		(void)span_take(&text, 2);
 	}
 	return true;
+}
+
+struct span smtp_xtext_decode(struct arena *arena, struct span text)
+{
+	uint8_t *copy = arena_alloc(arena, text.n);
+	size_t n = 0;
+
+	while (copy != NULL && text.n > 0) {
+		uint8_t c = span_take(&text, 1).p[0];
+
+		if (c == '+') {
+			struct span digits = span_take(&text, 2);
+
+			c = (uint8_t)(hex_digit(digits.p[0]) << 4 | hex_digit(digits.p[1]));
+		}
+		copy[n++] = c;
+	}
+	return span_of(copy, n);
 }

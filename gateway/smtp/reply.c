@@ -87,6 +87,10 @@ static const struct smtp_verdict replies[SMTP_REPLY_COUNT] = {
 		"STARTTLS is not offered"},
 	[SMTP_REPLY_TLS_ACTIVE] = {.code = 503, .enhanced = "5.5.1", .text =
 		"TLS is already active"},
+	[SMTP_REPLY_XCLIENT_DENIED] = {.code = 550, .enhanced = "5.7.0", .text =
+		"Not authorized to say XCLIENT"},
+	[SMTP_REPLY_XCLIENT_ATTRIBUTE] = {.code = 501, .enhanced = "5.5.4", .text =
+		"Attribute not recognized"},
 	[SMTP_REPLY_RECIPIENTS_MAX] = {.code = 452, .enhanced = "4.5.3", .text =
 		"Too many recipients"},
 	[SMTP_REPLY_MESSAGES_MAX] = {.code = 421, .enhanced = "4.7.0", .text =

@@ -16,21 +16,23 @@
  * transitions that are legal stand in smtp.c.
  */
 enum smtp_state {
-	SMTP_STATE_START,    /* no HELO yet */
-	SMTP_STATE_READY,    /* no transaction */
-	SMTP_STATE_ASK_MAIL, /* MAIL is with the coordinator */
-	SMTP_STATE_MAIL,     /* transaction without recipients */
-	SMTP_STATE_ASK_RCPT, /* RCPT is with the coordinator */
-	SMTP_STATE_RCPT,     /* transaction with recipients */
-	SMTP_STATE_ASK_DATA, /* BEGIN for DATA */
-	SMTP_STATE_DATA,     /* octets of DATA, spoiled ones too */
-	SMTP_STATE_ASK_BDAT, /* BEGIN for the first BDAT */
-	SMTP_STATE_CHUNK,    /* octets of a BDAT chunk */
-	SMTP_STATE_BDAT,     /* between two chunks of a message */
-	SMTP_STATE_DISCARD,  /* octets of a refused chunk */
-	SMTP_STATE_FAILED,   /* a chunk was refused: only the transaction's end helps */
-	SMTP_STATE_ASK_END,  /* END is with the coordinator */
-	SMTP_STATE_TLS,      /* after STARTTLS, until smtp_upgraded() */
+	SMTP_STATE_START,       /* no HELO yet */
+	SMTP_STATE_READY,       /* no transaction */
+	SMTP_STATE_ASK_MAIL,    /* MAIL is with the coordinator */
+	SMTP_STATE_MAIL,        /* transaction without recipients */
+	SMTP_STATE_ASK_RCPT,    /* RCPT is with the coordinator */
+	SMTP_STATE_RCPT,        /* transaction with recipients */
+	SMTP_STATE_ASK_DATA,    /* BEGIN for DATA */
+	SMTP_STATE_DATA,        /* octets of DATA, spoiled ones too */
+	SMTP_STATE_ASK_BDAT,    /* BEGIN for the first BDAT */
+	SMTP_STATE_CHUNK,       /* octets of a BDAT chunk */
+	SMTP_STATE_BDAT,        /* between two chunks of a message */
+	SMTP_STATE_DISCARD,     /* octets of a refused chunk */
+	SMTP_STATE_FAILED,      /* a chunk was refused: only the transaction's end helps */
+	SMTP_STATE_ASK_END,     /* END is with the coordinator */
+	SMTP_STATE_ASK_TLS,     /* STARTTLS is with the coordinator */
+	SMTP_STATE_TLS,         /* after STARTTLS, until smtp_upgraded() */
+	SMTP_STATE_ASK_XCLIENT, /* XCLIENT is with the coordinator */
 	SMTP_STATE_COUNT
 };
 
@@ -74,6 +76,8 @@ enum smtp_reply {
 	SMTP_REPLY_ORDER_BINARY,
 	SMTP_REPLY_TLS_NOT_OFFERED,
 	SMTP_REPLY_TLS_ACTIVE,
+	SMTP_REPLY_XCLIENT_DENIED,
+	SMTP_REPLY_XCLIENT_ATTRIBUTE,
 	SMTP_REPLY_RECIPIENTS_MAX,
 	SMTP_REPLY_MESSAGES_MAX,
 	SMTP_REPLY_ERRORS_MAX,
@@ -143,6 +147,15 @@ void smtp_bdat_answer(struct smtp *smtp, const struct smtp_verdict *verdict, str
 bool smtp_bdat_step(struct smtp_turn *turn);
 bool smtp_bdat_discard_step(struct smtp_turn *turn);
 bool smtp_starttls_run(struct smtp_turn *turn);
+void smtp_starttls_answer(struct smtp *smtp, const struct smtp_verdict *verdict, struct buf *out);
+bool smtp_xclient_run(struct smtp_turn *turn);
+void smtp_xclient_answer(struct smtp *smtp, const struct smtp_verdict *verdict, struct buf *out);
+/* What EHLO announces (RFC 5321 4.2.4), one keyword and its attributes. */
+#define SMTP_XCLIENT_KEYWORDS "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"
+/* One word of printable ASCII, not too long: good for HELO's name. */
+MUST_USE bool smtp_name_valid(struct span name);
+/* HELO's name is this from now on. */
+void smtp_helo_set(struct smtp *smtp, struct span name);
 
 /* ---- message.c ---- */
 
@@ -206,6 +219,16 @@ struct smtp_param {
 	enum smtp_reply (*take)(struct smtp *smtp, void *target, struct span value);
 };
 
+/* One parameter as written. */
+struct smtp_param_text {
+	struct span keyword;
+	struct span value;
+	bool has_value;
+};
+
+/* Takes SP esmtp-keyword ["=" esmtp-value] off *rest, which is not empty. */
+MUST_USE bool smtp_param_take(struct span *rest, struct smtp_param_text *param);
+
 #define SMTP_PARAMS_MAX 32 /* rows of a table: one bit each says "seen" */
 
 /* Reads " KEY[=VALUE]"... to the end of the line; SMTP_REPLY_NONE or the error. */
@@ -213,5 +236,7 @@ MUST_USE enum smtp_reply smtp_params_read(struct smtp *smtp, struct span rest,
 	const struct smtp_param *params, size_t params_n, void *target);
 /* xtext (RFC 3461 4) that decodes to printable ASCII. */
 MUST_USE bool smtp_xtext_valid(struct span text);
+/* Decodes what is valid, in the arena; .p NULL when memory is short. */
+MUST_USE struct span smtp_xtext_decode(struct arena *arena, struct span text);
 
 #endif

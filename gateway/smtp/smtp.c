@@ -30,8 +30,8 @@ struct state_row {
 #define LEAVE (BIT(READY) | BIT(DISCARD) | BIT(FAILED))
 
 static const struct state_row state_rows[SMTP_STATE_COUNT] = {
-	[SMTP_STATE_START] = {"start", BIT(READY) | BIT(DISCARD)},
-	[SMTP_STATE_READY] = {"ready", LEAVE | BIT(ASK_MAIL) | BIT(TLS)},
+	[SMTP_STATE_START] = {"start", BIT(READY) | BIT(DISCARD) | BIT(ASK_XCLIENT)},
+	[SMTP_STATE_READY] = {"ready", LEAVE | BIT(ASK_MAIL) | BIT(ASK_TLS) | BIT(ASK_XCLIENT)},
 	[SMTP_STATE_ASK_MAIL] = {"ask-mail", BIT(MAIL) | BIT(READY)},
 	[SMTP_STATE_MAIL] = {"mail", LEAVE | BIT(ASK_RCPT)},
 	[SMTP_STATE_ASK_RCPT] = {"ask-rcpt", BIT(MAIL) | BIT(RCPT)},
@@ -44,7 +44,9 @@ static const struct state_row state_rows[SMTP_STATE_COUNT] = {
 	[SMTP_STATE_DISCARD] = {"discard", BIT(START) | BIT(READY) | BIT(FAILED)},
 	[SMTP_STATE_FAILED] = {"failed", LEAVE},
 	[SMTP_STATE_ASK_END] = {"ask-end", BIT(READY)},
+	[SMTP_STATE_ASK_TLS] = {"ask-tls", BIT(TLS) | BIT(READY)},
 	[SMTP_STATE_TLS] = {"tls", BIT(START)},
+	[SMTP_STATE_ASK_XCLIENT] = {"ask-xclient", BIT(START)},
 };
 
 void smtp_state_set(struct smtp *smtp, enum smtp_state state)
@@ -83,6 +85,8 @@ static void transaction_forget(struct smtp *smtp)
 	smtp->envelope = (struct smtp_envelope){0};
 	list_init(&smtp->envelope.recipients);
 	smtp->asks = NULL;
+	smtp->says = NULL;
+	smtp->client.name = (struct span){0};
 	smtp->late = (struct smtp_verdict){0};
 	smtp->body_bytes = 0;
 	smtp->chunk_left = 0;
@@ -133,6 +137,7 @@ void smtp_upgraded(struct smtp *smtp)
 	ASSERT(smtp->state == SMTP_STATE_TLS);
 	ASSERT(smtp->line.p == NULL && !smtp->message_open && !smtp->line_skip);
 	transaction_forget(smtp);
+	smtp->client = (struct smtp_xclient){0};
 	smtp->helo = (struct span){0};
 	wipe(smtp->helo_text, sizeof(smtp->helo_text));
 	smtp->esmtp = false;
@@ -227,6 +232,8 @@ static answer_fn *const answers[SMTP_STATE_COUNT] = {
 	[SMTP_STATE_ASK_DATA] = smtp_data_answer,
 	[SMTP_STATE_ASK_BDAT] = smtp_bdat_answer,
 	[SMTP_STATE_ASK_END] = smtp_message_answer,
+	[SMTP_STATE_ASK_TLS] = smtp_starttls_answer,
+	[SMTP_STATE_ASK_XCLIENT] = smtp_xclient_answer,
 };
 
 void smtp_answer(struct smtp *smtp, const struct smtp_verdict *verdict, struct buf *out)

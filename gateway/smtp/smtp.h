@@ -22,8 +22,11 @@
  *	END	 yes	the message is whole: commit it; accept = 250, with the verdict's text
  *			when given ("queued as ID")
  *	ABORT	 -	the message ended early (RSET, EHLO, QUIT ...): drop it
- *	STARTTLS -	220 was appended and nothing may follow: flush, then handshake.
- *			smtp_pipelined() tells whether octets followed the command
+ *	STARTTLS yes	a handshake? Accepting appends 220 and nothing may follow: flush, then shake
+ *			hands; smtp_pipelined() tells whether octets followed the command
+ *	XCLIENT	 yes	a trusted peer says who is behind it (*xclient). Accepting greets again, the
+ *			session starts over and members `client` and `helo` are that client's; what
+ *			is refused is to be refused by SMTP_VERDICT_CLOSE
  *	CLOSE	 -	flush, then close; `reason` says why. Comes again if stepped again
  *
  * A message that was accepted at BEGIN ends with exactly one of END, SPOIL, ABORT, or with the
@@ -74,6 +77,7 @@ enum smtp_event_kind {
 	SMTP_EVENT_END,
 	SMTP_EVENT_ABORT,
 	SMTP_EVENT_STARTTLS,
+	SMTP_EVENT_XCLIENT,
 	SMTP_EVENT_CLOSE,
 };
 
@@ -87,6 +91,31 @@ enum smtp_close_reason {
 	SMTP_CLOSE_MEMORY,   /* no buffer for an unfinished line, 421 sent */
 };
 
+/* Attributes of XCLIENT that count here, a mask. */
+enum {
+	SMTP_XCLIENT_NAME = 1,
+	SMTP_XCLIENT_ADDR = 2,
+	SMTP_XCLIENT_PORT = 4,
+	SMTP_XCLIENT_PROTO = 8,
+	SMTP_XCLIENT_HELO = 16,
+	SMTP_XCLIENT_DESTADDR = 32,
+	SMTP_XCLIENT_DESTPORT = 64
+};
+
+/* What a trusted peer said of its client, all XCLIENT commands since the start or STARTTLS together;
+ * `name` of the last one that gave it, until the step after its answer. */
+struct smtp_xclient {
+	uint8_t given;       /* by any of them */
+	uint8_t known;       /* of these, those that were not [UNAVAILABLE] */
+	bool esmtp;          /* PROTO */
+	uint8_t address[16]; /* IPv6, or IPv4 mapped (base/network.h) */
+	uint16_t port;
+	uint8_t destination[16];
+	uint16_t destination_port;
+	struct span helo; /* printable ASCII without spaces */
+	struct span name; /* the same */
+};
+
 struct smtp_event {
 	enum smtp_event_kind kind;
 	union {
@@ -95,6 +124,8 @@ struct smtp_event {
 		uint64_t chunk;                   /* CHUNK */
 		bool bdat;                        /* BEGIN */
 		enum smtp_close_reason reason;    /* CLOSE */
+		/* XCLIENT */
+		const struct smtp_xclient *xclient;
 	};
 };
 
@@ -142,6 +173,7 @@ struct smtp {
 	uint8_t close_reason;     /* enum smtp_close_reason, once closing */
 	uint8_t header_place;     /* matching "Received:" at a line's start */
 	bool esmtp;               /* public: EHLO was said */
+	bool xclient;             /* public: the peer may say XCLIENT; set after smtp_open() */
 	bool header_over;         /* public: the message's header section has ended */
 	bool talked;              /* the first octets were looked at */
 	bool line_skip;           /* discarding the rest of a refused line */
@@ -153,6 +185,10 @@ struct smtp {
 	bool forget;     /* the transaction ends with the next step */
 	bool closing;
 	struct smtp_decoder decoder;
+	/* public, read-only: what XCLIENT said and was accepted */
+	struct smtp_xclient client;
+	struct smtp_xclient *says; /* what a pending one says, in the arena */
+
 	struct smtp_verdict late;    /* reply at the end of what is being discarded */
 	struct smtp_recipient *asks; /* the recipient of a pending RCPT */
 	char helo_text[SMTP_HELO_MAX + 1];
@@ -174,7 +210,7 @@ void smtp_greet(struct smtp *smtp, struct buf *out);
  */
 MUST_USE struct smtp_event smtp_step(struct smtp *smtp, struct span *in, struct buf *out);
 
-/* Answers MAIL, RCPT, BEGIN, END. `out` as in smtp_step: the room checked there still stands. */
+/* Answers MAIL, RCPT, BEGIN, END, STARTTLS, XCLIENT. `out` as in smtp_step: the room checked there still stands. */
 void smtp_answer(struct smtp *smtp, const struct smtp_verdict *verdict, struct buf *out);
 
 /*
@@ -187,9 +223,12 @@ void smtp_chunk_moved(struct smtp *smtp, uint64_t n);
  * (RFC 3207 6, injection). */
 bool smtp_pipelined(const struct smtp *smtp, struct span rest);
 
-/* After the handshake: forgets HELO and transaction (RFC 3207 4.2); asserts that no line is
- * pending. */
+/* After the handshake: forgets HELO, transaction and what XCLIENT said (RFC 3207 4.2); asserts that
+ * no line is pending. */
 void smtp_upgraded(struct smtp *smtp);
+
+/* What the trace header says of the protocol: EHLO was said, by us to know or by XCLIENT's PROTO. */
+bool smtp_esmtp(const struct smtp *smtp);
 
 /* In the middle of DATA or a BDAT chunk, spoiled ones too? (For time limits.) */
 bool smtp_in_body(const struct smtp *smtp);

@@ -54,10 +54,21 @@ static bool hook_queue(void *ctx, const struct control_queue_request *request, u
 	return true;
 }
 
+static bool hook_fence(
+	void *ctx, const struct control_fence_request *request, struct json_t **answer)
+{
+	(void)ctx;
+	ASSERT(request->action < CONTROL_FENCE_ACTIONS && request->order < CONTROL_FENCE_ORDERS);
+	hooks_called++;
+	*answer = json_pack("{s:b, s:{}}", "ok", 1, "fence");
+	return true;
+}
+
 /* An abstract address: no file is left behind. */
 static void server_open(void)
 {
-	struct control_hooks hooks = {NULL, hook_status, hook_reload, hook_stop, hook_queue};
+	struct control_hooks hooks = {
+		NULL, hook_status, hook_reload, hook_stop, hook_queue, hook_fence};
 	struct err err;
 
 	listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -118,7 +129,7 @@ static void check_server(struct span data, size_t cut)
 	(void)!send(fd, data.p, data.n, MSG_NOSIGNAL); /* it may be gone already */
 	shutdown(fd, SHUT_WR);
 	server_turn();
-	ASSERT(hooks_called <= 2); /* metrics: facts and the queue */
+	ASSERT(hooks_called <= 3); /* metrics: facts, the queue, the fence */
 	check_answer(fd, head.n + data.n > 0);
 	close(fd);
 	ASSERT(control_timeout_ms(control) == -1);
@@ -142,6 +153,23 @@ static void check_queue(const struct control_queue_request *queue)
 				     queue->older_s != 0 || queue->younger_s != 0));
 }
 
+/* A network that is named is one: nothing is set after its prefix, and no change goes without. */
+static void check_fence(const struct control_fence_request *fence)
+{
+	struct network again;
+	char text[NETWORK_TEXT_MAX];
+
+	ASSERT(fence->network.bits <= 128);
+	if (fence->network.bits > 0 || fence->action >= CONTROL_FENCE_ALLOW) {
+		ASSERT(network_parse(network_text(&fence->network, text), &again));
+		ASSERT(again.bits == fence->network.bits);
+		ASSERT(memcmp(again.address, fence->network.address, NETWORK_BYTES) == 0);
+	}
+	ASSERT(fence->action != CONTROL_FENCE_EXPLAIN || fence->network.bits == 128);
+	ASSERT(fence->seconds == 0 || fence->action == CONTROL_FENCE_ALLOW ||
+		fence->action == CONTROL_FENCE_BLOCK);
+}
+
 static void check_parser(struct span line)
 {
 	struct control_request request;
@@ -154,6 +182,7 @@ static void check_parser(struct span line)
 
 		ASSERT(request.command < CONTROL_COMMAND_COUNT);
 		check_queue(&request.queue);
+		check_fence(&request.fence);
 		word = control_command_words[request.command];
 		ASSERT(line.n >= strlen(word));
 		ASSERT(memchr(line.p, '{', line.n) != NULL ||

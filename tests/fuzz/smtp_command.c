@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * smtp_command.c -- one argument as HELO's, MAIL's and RCPT's, and what became of it.
+ * smtp_command.c -- one argument as HELO's, MAIL's, RCPT's and XCLIENT's, and what became of it.
  *
  * What was accepted must be what a spool, a log and a header can live with: lengths, no control
  * characters, valid UTF-8, an address that reads the same again, and a trace header in which the
@@ -55,7 +55,7 @@ static void trace_check(struct driver *driver)
 		.hostname = "mx.example.org",
 		.helo = driver->smtp.helo,
 		.peer_address = "2001:db8::1",
-		.esmtp = driver->smtp.esmtp,
+		.esmtp = smtp_esmtp(&driver->smtp),
 		.smtputf8 = driver->smtp.envelope.smtputf8,
 		.queue_id = "1",
 		.envelope = &driver->smtp.envelope,
@@ -98,10 +98,13 @@ static void play(const char *before, struct span argument)
 	static struct driver driver;
 
 	driver_init(&driver);
+	driver.trusted = true;
 	driver_open(&driver, SMTP_TLS_NONE);
 	driver_feed_str(&driver, before);
 	driver_feed(&driver, argument);
 	driver_feed_str(&driver, "\r\n");
+	if (driver.smtp.state == SMTP_STATE_START)
+		driver_feed_str(&driver, "EHLO c\r\n");
 	if (driver.smtp.state == SMTP_STATE_READY)
 		driver_feed_str(&driver, "MAIL FROM:<>\r\nRCPT TO:<postmaster>\r\n");
 	envelope_check(&driver);
@@ -116,6 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:",
 		"EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\nRCPT TO:",
 		"HELO c\r\nMAIL FROM:",
+		"XCLIENT ",
 	};
 
 	if (size > ARGUMENT_MAX || memchr(data, '\n', size) != NULL)

@@ -18,6 +18,7 @@
 #define FLAG_FEW_ERRORS 4
 #define FLAG_SMALL      8
 #define FLAG_ANSWERS    16
+#define FLAG_TRUSTED    32
 #define MANY_ERRORS     1000000
 #define SMALL_BYTES     60
 #define INPUT_BYTES_MAX (64 * 1024)
@@ -37,6 +38,7 @@ static char *play(const uint8_t *head, struct span input, bool whole)
 	driver.settings.message_bytes_max = (head[0] & FLAG_SMALL) != 0 ? SMALL_BYTES : UINT64_MAX;
 	if ((head[0] & FLAG_ANSWERS) != 0)
 		driver.answers = span_of(head + HEAD_BYTES - ANSWERS_BYTES, ANSWERS_BYTES);
+	driver.trusted = (head[0] & FLAG_TRUSTED) != 0;
 	driver.out_cap = whole ? DRIVER_OUT_BYTES : SMTP_REPLY_MAX;
 	driver.move = !whole;
 	driver_open(&driver, (enum smtp_tls_offer)(head[1] % 3));

@@ -11,7 +11,7 @@ unasked, prints a sanitiser's report or a failed assertion makes the suite fail 
 and `clear` wait until every message that was answered "queued as" is (`delivered`).
 
 Settings are given as {"smtp.errors_max": 3}: dotted names of the configuration file; `None` leaves
-a default out. Gateways with equal settings are shared by the tests of one process (`shared`).
+a default out; "listener.X" is every listener's. Gateways with equal settings are shared by the tests of one process (`shared`).
 """
 
 import json
@@ -144,9 +144,10 @@ class Gateway:
             section, _, key = name.rpartition(".")
             sections.setdefault(section, []).append(f"{key} = {render(value)}")
         out += sections.pop("", [])
+        more = " ".join(sections.pop("listener", []))
         for title, mode in (("smtp", "starttls"), ("smtps", "implicit"), ("plain", "none")):
             out.append(f'listener "{title}" {{ address = "127.0.0.1" port = {self.ports[title]} '
-                       f'tls = "{mode}" }}')
+                       f'tls = "{mode}" {more} }}')
         for section, titles in (("certificate", self.certificates), ("route", self.routes)):
             for title, keys in titles.items():
                 inner = " ".join(f"{key} = {render(value)}" for key, value in keys.items())

@@ -89,10 +89,12 @@ def client_context(minimum=None, maximum=None, ciphers=None, group=None, cafile=
 
 
 class Client:
-    """One connection. With `banner` (the default) the greeting is read and must be 220."""
+    """One connection. With `banner` (the default) the greeting is read and must be 220. `first` is
+    sent before all else, a handshake included; `peer_name` is who the log will call us."""
 
     def __init__(self, port, host="127.0.0.1", implicit=None, banner=True, source=None,
-                 timeout=TIMEOUT_SECONDS, server_name=None, session=None, split=False):
+                 timeout=TIMEOUT_SECONDS, server_name=None, session=None, split=False,
+                 first=b"", peer_name=None):
         self.timeout = timeout * tap.SLOW
         self.split = split
         self.created = time.monotonic()
@@ -112,7 +114,9 @@ class Client:
         address = self.sock.getsockname()
         self.local_port = address[1]
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-        self.peer_name = f"{shown}:{address[1]}"
+        self.peer_name = peer_name or f"{shown}:{address[1]}"
+        if first:
+            self.send(first)
         if implicit:
             self._handshake(implicit, server_name, session)
         if banner:

@@ -53,9 +53,9 @@ Test(control_answer, nothing_known)
 	static const char *const nulls[] = {"version", "hostname", "started_seconds",
 		"uptime_seconds", "config", "kernel", "ring", "ktls.mode", "ktls.tx", "ktls.rx",
 		"ktls.rekey", "reloaded_seconds", "reload_error", "counters.tls.share_of_sessions",
-		"counters.ktls.tx_share_of_tls", "counters.ktls.rx_share_of_tls"};
+		"counters.ktls.tx_share_of_tls", "counters.ktls.rx_share_of_tls", "fence"};
 	struct control_status status = {0};
-	json_t *root = control_answer_status(&status);
+	json_t *root = control_answer_status(&status, NULL);
 	const json_t *facts = json_object_get(root, "status");
 
 	cr_assert_not_null(root);
@@ -101,7 +101,7 @@ Test(control_answer, facts)
 
 	clock_set_for_test(&ms, &us);
 	status_fill(&status);
-	root = control_answer_status(&status);
+	root = control_answer_status(&status, NULL);
 	facts = json_object_get(root, "status");
 	cr_expect_str_eq(json_string_value(at(facts, "hostname")), "mx.example.org");
 	cr_expect_str_eq(json_string_value(at(facts, "state")), "draining");
@@ -130,7 +130,7 @@ Test(control_answer, clock_before_start)
 
 	clock_set_for_test(&ms, &us);
 	status_fill(&status);
-	root = control_answer_status(&status);
+	root = control_answer_status(&status, NULL);
 	cr_expect(json_is_null(at(root, "status.uptime_seconds")));
 	json_decref(root);
 	clock_set_for_test(NULL, NULL);
@@ -152,7 +152,7 @@ Test(control_answer, counters_and_shares)
 	count_add(COUNTER_KTLS_TX, 2);
 	count_add(COUNTER_KTLS_RX, 1);
 	count_add(COUNTER_MESSAGES_ACCEPTED, 7);
-	root = control_answer_status(&status);
+	root = control_answer_status(&status, NULL);
 	counters = at(root, "status.counters");
 	cr_expect_eq(json_integer_value(at(counters, "sessions.total")), 3);
 	cr_expect_eq(json_integer_value(at(counters, "sessions.refused")), 7);
@@ -162,4 +162,25 @@ Test(control_answer, counters_and_shares)
 	cr_expect_float_eq(json_real_value(at(counters, "ktls.tx_share_of_tls")), 1, 1e-9);
 	cr_expect_float_eq(json_real_value(at(counters, "ktls.rx_share_of_tls")), 0.5, 1e-9);
 	json_decref(root);
+}
+
+/* Status has a line about the fence; what it counts is another command's. */
+Test(control_answer, fence)
+{
+	struct control_status status = {0};
+	json_t *fence = json_pack("{s:s, s:n, s:s, s:[]}", "running", "kernel", "why", "hooks",
+		"cgroup_skb sockops", "counts");
+	json_t *root = control_answer_status(&status, fence);
+
+	cr_expect_eq(json_object_size(at(root, "status.fence")), 3);
+	cr_expect_str_eq(json_string_value(at(root, "status.fence.running")), "kernel");
+	cr_expect(json_is_null(at(root, "status.fence.why")));
+	cr_expect_str_eq(json_string_value(at(root, "status.fence.hooks")), "cgroup_skb sockops");
+	json_decref(root);
+	json_decref(fence);
+	fence = json_object();
+	root = control_answer_status(&status, fence);
+	cr_expect(json_is_null(at(root, "status.fence.running")));
+	json_decref(root);
+	json_decref(fence);
 }

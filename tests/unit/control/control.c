@@ -712,3 +712,90 @@ Test(control, metrics_without_the_queue)
 		json_decref(root);
 	}
 }
+
+/* ---- the fence ---- */
+
+Test(control, fence_is_answered_at_once)
+{
+	int fd = client_open(&server);
+	json_t *root;
+
+	server.fence_answer = json_pack("{s:b, s:{s:i}}", "ok", 1, "fence", "matched", 1);
+	client_say(fd, "{\"command\":\"fence\",\"action\":\"block\",\"network\":\"192.0.2.0/24\","
+		       "\"seconds\":60}\n");
+	server_turn(&server);
+	cr_assert_eq(server.fence_calls, 1);
+	cr_expect_eq(server.fence.action, CONTROL_FENCE_BLOCK);
+	cr_expect_eq(server.fence.network.bits, 96 + 24);
+	cr_expect_eq(server.fence.seconds, 60);
+	root = client_answer(fd);
+	cr_expect(json_equal(root, server.fence_answer));
+	json_decref(root);
+	json_decref(server.fence_answer);
+}
+
+Test(control, fence_that_refuses_or_is_not_there)
+{
+	struct control_hooks none = {0};
+	struct err err;
+	int fd = client_open(&server);
+
+	server.fence_refuses = true;
+	client_say(fd, "fence\n");
+	server_turn(&server);
+	client_expect(fd, false, "there is no fence to ask");
+	control_close(server.control);
+	cr_assert_eq(control_open(&server.control, server.listen_fd, &none, &err), 0);
+	fd = client_open(&server);
+	client_say(fd, "fence\n");
+	server_turn(&server);
+	client_expect(fd, false, "there is no fence to ask");
+}
+
+Test(control, fence_answer_without_memory)
+{
+	int fd = client_open(&server);
+
+	client_say(fd, "fence\n");
+	server_turn(&server);
+	client_expect(fd, false, "memory is short");
+}
+
+/* status and metrics ask for its status, and do without where it has nothing to say. */
+Test(control, status_and_metrics_with_the_fence)
+{
+	int fd = client_open(&server);
+	json_t *root;
+
+	server.fence_answer = json_pack(
+		"{s:b, s:{s:s, s:i}}", "ok", 1, "fence", "running", "user", "networks", 7);
+	client_say(fd, "status\n");
+	server_turn(&server);
+	cr_expect_eq(server.fence.action, CONTROL_FENCE_STATUS);
+	root = client_answer(fd);
+	cr_expect_str_eq(
+		json_string_value(json_object_get(
+			json_object_get(json_object_get(root, "status"), "fence"), "running")),
+		"user");
+	json_decref(root);
+
+	fd = client_open(&server);
+	client_say(fd, "metrics\n");
+	server.queue_refuses = true;
+	server_turn(&server);
+	root = client_answer(fd);
+	cr_expect_eq(json_integer_value(json_object_get(
+			     json_object_get(root, "values"), "postern_fence_networks")),
+		7);
+	json_decref(root);
+	json_decref(server.fence_answer);
+	server.fence_answer = NULL;
+
+	fd = client_open(&server);
+	client_say(fd, "status\n");
+	server_turn(&server);
+	root = client_answer(fd);
+	cr_expect(json_is_null(json_object_get(json_object_get(root, "status"), "fence")));
+	json_decref(root);
+	cr_expect_eq(server.fence_calls, 3);
+}

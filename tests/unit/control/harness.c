@@ -54,10 +54,22 @@ static bool hook_queue(void *ctx, const struct control_queue_request *request, u
 	return !server->queue_refuses;
 }
 
+static bool hook_fence(
+	void *ctx, const struct control_fence_request *request, struct json_t **answer)
+{
+	struct server *server = ctx;
+
+	server->fence = *request;
+	server->fence_calls++;
+	*answer = json_incref(server->fence_answer);
+	return !server->fence_refuses;
+}
+
 void server_open(struct server *server)
 {
 	struct err err = {""};
-	struct control_hooks hooks = {server, hook_status, hook_reload, hook_stop, hook_queue};
+	struct control_hooks hooks = {
+		server, hook_status, hook_reload, hook_stop, hook_queue, hook_fence};
 
 	*server = (struct server){.now_ms = 1000000, .now_us = 1700000000000000};
 	clock_set_for_test(&server->now_ms, &server->now_us);

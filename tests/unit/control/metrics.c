@@ -114,14 +114,14 @@ static void sample_read(struct reader *reader, const char *line)
 	reader->samples_n++;
 }
 
-static void reader_read(
-	struct reader *reader, const struct control_status *status, const json_t *queue)
+static void reader_read(struct reader *reader, const struct control_status *status,
+	const json_t *queue, const json_t *fence)
 {
 	char *text, *save = NULL;
 	size_t n;
 
 	reader_open(reader);
-	cr_assert_eq(control_metrics_text(status, queue, &text, &n), 0);
+	cr_assert_eq(control_metrics_text(status, queue, fence, &text, &n), 0);
 	cr_assert_eq(strlen(text), n);
 	cr_assert_eq(text[n - 1], '\n', "the last line needs its end");
 	cr_assert_null(strstr(text, "\n\n"), "empty line");
@@ -137,7 +137,7 @@ static void reader_read(
 
 static void reader_run(struct reader *reader, const struct control_status *status)
 {
-	reader_read(reader, status, NULL);
+	reader_read(reader, status, NULL, NULL);
 }
 
 static void reader_close(struct reader *reader)
@@ -237,7 +237,7 @@ Test(control_metrics, answer_has_text_and_values)
 
 	count_add(COUNTER_WRONG_PROTOCOL_HTTP, 5);
 	reader_run(&reader, &status);
-	root = control_answer_metrics(&status, NULL);
+	root = control_answer_metrics(&status, NULL, NULL);
 	values = json_object_get(root, "values");
 	cr_assert_eq(json_object_size(values), reader.samples_n);
 	for (size_t i = 0; i < reader.samples_n; i++)
@@ -316,7 +316,7 @@ Test(control_metrics, queue)
 
 	cr_assert_not_null(queue);
 	clock_set_for_test(NULL, &queue_now_us);
-	reader_read(&reader, &status, queue);
+	reader_read(&reader, &status, queue, NULL);
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
 		cr_expect_eq(
 			value_of(&reader, rows[i].sample), rows[i].value, "%s", rows[i].sample);
@@ -332,13 +332,106 @@ Test(control_metrics, queue_that_is_empty_or_says_nothing)
 		"active", 0, "oldest_seconds", "destinations", "other");
 	json_t *strange = json_pack("{s:i}", "matched", 0);
 
-	reader_read(&reader, &status, empty);
+	reader_read(&reader, &status, empty, NULL);
 	cr_expect_eq(value_of(&reader, "postern_queue_oldest_seconds"), 0);
 	reader_close(&reader);
-	reader_read(&reader, &status, strange);
+	reader_read(&reader, &status, strange, NULL);
 	for (size_t i = 0; i < reader.samples_n; i++)
 		cr_expect_null(strstr(reader.samples[i], "queue_oldest"), "%s", reader.samples[i]);
 	reader_close(&reader);
 	json_decref(empty);
 	json_decref(strange);
+}
+
+/* ---- the fence ---- */
+
+static json_t *fence_json(void)
+{
+	json_t *fence = json_pack("{s:s, s:{s:i,s:i,s:i}, s:i, s:i, s:i, s:i}", "running", "kernel",
+		"sources", "kernel", 12, "gateway", 3, "max", 65536, "networks", 5, "behaved", 6,
+		"penalties", 7, "samples_dropped", 8);
+	json_t *gauges = json_pack("[{s:s,s:s,s:i,s:i}, {s:s,s:s,s:i,s:n}, {s:s,s:s,s:i,s:i}]",
+		"gauge", "open", "standing", "stranger", "now", 40, "max", 100, "gauge", "open",
+		"standing", "behaved", "now", 41, "max", "gauge", "shaking", "standing", "stranger",
+		"now", 42, "max", 50);
+	json_t *counts =
+		json_pack("[{s:s,s:s,s:s,s:s,s:I,s:i}, {s:s,s:s,s:s,s:s,s:i,s:i}]", "where",
+			"kernel", "class", "new", "verdict", "refuse", "reason", "over_connections",
+			"packets", (json_int_t)5000000000, "bytes", 0, "where", "gateway", "class",
+			"plain", "verdict", "pass", "reason", "pass", "packets", 9, "bytes", 900);
+
+	cr_assert_not_null(fence);
+	json_object_set_new(fence, "gauges", gauges);
+	json_object_set_new(fence, "counts", counts);
+	return fence;
+}
+
+Test(control_metrics, fence)
+{
+	static const struct {
+		const char *sample;
+		double value;
+	} rows[] = {
+		{"postern_fence_running{mode=\"kernel\"}", 1},
+		{"postern_fence_running{mode=\"user\"}", 0},
+		{"postern_fence_running{mode=\"off\"}", 0},
+		{"postern_fence_sources{where=\"kernel\"}", 12},
+		{"postern_fence_sources{where=\"gateway\"}", 3},
+		{"postern_fence_sources_max", 65536},
+		{"postern_fence_networks", 5},
+		{"postern_fence_sources_behaved", 6},
+		{"postern_fence_sources_penalized", 7},
+		{"postern_fence_samples_dropped_total", 8},
+		{"postern_fence_open{standing=\"stranger\"}", 40},
+		{"postern_fence_open{standing=\"behaved\"}", 41},
+		{"postern_fence_open_max{standing=\"stranger\"}", 100},
+		{"postern_fence_open_max{standing=\"behaved\"}", 0},
+		{"postern_fence_shaking{standing=\"stranger\"}", 42},
+		{"postern_fence_shaking_max{standing=\"stranger\"}", 50},
+		{"postern_fence_verdicts_total{where=\"kernel\",class=\"new\",verdict=\"refuse\","
+		 "reason=\"over_connections\"}",
+			5000000000},
+		{"postern_fence_verdicts_total{where=\"gateway\",class=\"plain\",verdict=\"pass\","
+		 "reason=\"pass\"}",
+			9},
+		{"postern_fence_bytes_total{where=\"gateway\",class=\"plain\",verdict=\"pass\","
+		 "reason=\"pass\"}",
+			900},
+	};
+	struct control_status status = {0};
+	json_t *fence = fence_json();
+	size_t octets = 0;
+
+	reader_read(&reader, &status, NULL, fence);
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		cr_expect_eq(
+			value_of(&reader, rows[i].sample), rows[i].value, "%s", rows[i].sample);
+	for (size_t i = 0; i < reader.samples_n; i++)
+		octets += strncmp(reader.samples[i], "postern_fence_bytes_total", 25) == 0;
+	cr_expect_eq(octets, 1, "a count of zero has no row");
+	for (size_t i = 0; i < reader.metrics_n; i++) {
+		const char *name = reader.metrics[i];
+		bool total = strlen(name) > 6 && strcmp(name + strlen(name) - 6, "_total") == 0;
+
+		cr_expect_eq(total, strcmp(reader.types[i], "counter") == 0, "%s", name);
+	}
+	reader_close(&reader);
+	json_decref(fence);
+}
+
+/* Nothing known, or nothing decided yet. */
+Test(control_metrics, fence_that_says_little)
+{
+	struct control_status status = {0};
+	json_t *off = json_pack("{s:s}", "running", "off");
+
+	reader_read(&reader, &status, NULL, NULL);
+	for (size_t i = 0; i < reader.samples_n; i++)
+		cr_expect_null(strstr(reader.samples[i], "fence_running"), "%s", reader.samples[i]);
+	reader_close(&reader);
+	reader_read(&reader, &status, NULL, off);
+	cr_expect_eq(value_of(&reader, "postern_fence_running{mode=\"off\"}"), 1);
+	cr_expect_eq(value_of(&reader, "postern_fence_sources{where=\"kernel\"}"), 0);
+	reader_close(&reader);
+	json_decref(off);
 }

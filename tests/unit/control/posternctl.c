@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -25,7 +26,7 @@
 #include "base/counter.h"
 #include "control/control.h"
 
-#define OUTPUT_MAX 65536
+#define OUTPUT_MAX (1 << 20)
 #define ARGS_MAX   14
 
 static char folder[32];
@@ -148,9 +149,108 @@ static bool hook_queue(void *ctx, const struct control_queue_request *request, u
 	return true;
 }
 
+/* ---- the fence: 5000 networks in pieces of 4000, one entry of an operator's ---- */
+
+static json_t *fence_status(void)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:{s:i,s:i,s:i}, s:i, s:i, s:i, s:i, s:i,"
+			 " s:[{s:s,s:s,s:i,s:i,s:n}], s:[{s:s,s:i,s:i,s:n,s:n,s:n,s:i,s:s}],"
+			 " s:[{s:s,s:s,s:s,s:s,s:i,s:i}]}",
+		"running", "user", "why", "no CAP_BPF\x1b: grant it", "hooks", "cgroup_skb", "pin",
+		"/sys/fs/bpf/postern", "sources", "kernel", 12, "gateway", 3, "max", 65536,
+		"networks", 5, "networks_max", 65536, "behaved", 6, "penalties", 7,
+		"samples_dropped", 8, "gauges", "gauge", "open", "standing", "stranger",
+		"source_max", 20, "now", 41, "max", "budgets", "budget", "plain_bytes", "rate",
+		65536, "burst", 1048576, "all_rate", "all_burst", "all_left", "behaved_left", 3,
+		"where", "kernel", "counts", "where", "kernel", "class", "new", "verdict", "refuse",
+		"reason", "over_connections", "packets", 77, "bytes", 4620);
+}
+
+static json_t *fence_networks(uint32_t from)
+{
+	uint32_t n = from < 5000 ? from + CONTROL_NETWORKS_MAX : from;
+	json_t *networks = json_array();
+
+	for (uint32_t i = from; i < n && i < 5000; i++)
+		json_array_append_new(networks,
+			json_pack("{s:o, s:s, s:s, s:o}", "network",
+				json_sprintf("10.%u.%u.0/24", i / 256, i % 256), "action",
+				i % 2 ? "allow" : "block", "origin", "operator", "left_seconds",
+				i == 0 ? json_integer(4000) : json_null()));
+	return json_pack("{s:o, s:o}", "networks", networks, "next",
+		n < 5000 ? json_integer(n) : json_null());
+}
+
+static json_t *fence_sources(const struct control_fence_request *request)
+{
+	json_t *sources = json_array();
+
+	for (uint32_t i = 0; i < request->limit && i < 30; i++)
+		json_array_append_new(sources,
+			json_pack("{s:o, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
+				"source", json_sprintf("192.0.2.%u", i), "standing", "stranger",
+				"seen_seconds", (json_int_t)1700000000, "open", 2, "shaking", 1,
+				"passed", 40, "refused", 300, "paused", 5, "plain_bytes", 1024,
+				"upgraded_bytes", 512, "penalty_seconds", 61));
+	return json_pack("{s:s, s:o}", "order", control_fence_order_words[request->order],
+		"sources", sources);
+}
+
+static json_t *fence_explained(bool pass)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:n, s:i, s:i, s:i, s:{s:s,s:s,s:s,s:i},"
+			 " s:{s:I,s:i,s:i,s:i,s:i,s:i,s:i,s:i},"
+			 " s:[{s:s,s:b,s:i,s:i,s:i,s:n,s:n,s:n,s:s}]}",
+		"address", "2001:db8::7", "source", "2001:db8::/64", "verdict",
+		pass ? "pass" : "refuse", "reason", pass ? "pass" : "penalty", "text",
+		"too many strikes", "standing", "stranger", "behaved_seconds", "penalty_seconds",
+		600, "strikes", 3, "strikes_max", 10, "listed", "action", "block", "network",
+		"2001:db8::/32", "origin", "configuration", "left_seconds", 59, "state",
+		"seen_seconds", (json_int_t)1700000000, "open", 1, "shaking", 2, "passed", 3,
+		"refused", 4, "paused", 5, "plain_bytes", 6, "upgraded_bytes", 2048, "budgets",
+		"budget", "connections", "gauge", 0, "rate", 10, "burst", 50, "left", 12,
+		"all_rate", "all_burst", "all_left", "where", "kernel");
+}
+
+static json_t *fence_changed(const struct control_fence_request *request)
+{
+	char text[NETWORK_TEXT_MAX];
+	bool drop = request->action == CONTROL_FENCE_UNBLOCK;
+	bool there = request->network.address[12] == 192;
+
+	return json_pack("{s:i, s:s, s:{s:s,s:s,s:s}}", "matched", !drop || there, "network",
+		network_text(&request->network, text), "listed", "action", "block", "network",
+		"192.0.0.0/8", "origin", "configuration");
+}
+
+static bool hook_fence(
+	void *ctx, const struct control_fence_request *request, struct json_t **answer)
+{
+	json_t *fence;
+
+	(void)ctx;
+	if (request->action == CONTROL_FENCE_STATUS)
+		fence = fence_status();
+	else if (request->action == CONTROL_FENCE_LIST)
+		fence = fence_networks(request->from);
+	else if (request->action == CONTROL_FENCE_TOP)
+		fence = fence_sources(request);
+	else if (request->action == CONTROL_FENCE_EXPLAIN)
+		fence = fence_explained(request->network.address[0] == 0);
+	else if (request->action == CONTROL_FENCE_SAMPLES)
+		fence = json_pack("{s:[{s:I,s:s,s:n,s:s,s:s,s:s,s:s}]}", "samples", "at_seconds",
+			(json_int_t)1700000000, "address", "192.0.2.7", "port", "class", "new",
+			"verdict", "refuse", "reason", "blocked", "hook", "xdp\x1b");
+	else
+		fence = fence_changed(request);
+	cr_assert_not_null(fence);
+	*answer = json_pack("{s:b, s:o}", "ok", 1, "fence", fence);
+	return true;
+}
+
 static _Noreturn void serve(int listen_fd, void (*reload)(void *ctx))
 {
-	struct control_hooks hooks = {NULL, hook_status, reload, hook_stop, hook_queue};
+	struct control_hooks hooks = {NULL, hook_status, reload, hook_stop, hook_queue, hook_fence};
 	struct pollfd fds[CONTROL_POLLFDS_MAX];
 	struct err err;
 
@@ -233,8 +333,11 @@ static pid_t gateway_start(enum gateway gateway)
 	fd = control_listen("sock", &err);
 	cr_assert_geq(fd, 0, "%s", err.text);
 	pid = gateway == GATEWAY_STALE ? 0 : fork();
-	if (pid == 0 && gateway != GATEWAY_STALE)
+	if (pid == 0 && gateway != GATEWAY_STALE) {
+		prctl(PR_SET_PDEATHSIG,
+			SIGKILL); /* an assertion may end the test before it ends us */
 		gateway_run(gateway, fd);
+	}
 	close(fd);
 	return pid;
 }
@@ -440,6 +543,95 @@ static const struct {
 	{GATEWAY_GOOD, "-s sock queue hold A123456789ABCDEF0", 2, NULL, "not A123456789ABCDEF0\n"},
 	{GATEWAY_GOOD, "-s sock queue delete 0000000000000000", 2, NULL, "not 0000000000000000\n"},
 	{GATEWAY_GOOD, "-s sock queue show 0", 2, NULL, "as list shows them, not 0\n"},
+	{GATEWAY_GOOD, "-s sock status", 0,
+		"\n  fence          in the gateway only: cgroup_skb; no CAP_BPF?: grant it\n",
+		NULL},
+	{GATEWAY_GOOD, "-s sock metrics", 0, "\npostern_fence_running{mode=\"user\"} 1\n", NULL},
+	{GATEWAY_NONE, "-s sock fence", 3, NULL, "there is no such socket"},
+	{GATEWAY_BARE, "-s sock fence top", 1, NULL, "fence: the answer lacks a part"},
+	{GATEWAY_GOOD, "-s sock fence", 0, "the fence is in the gateway only\n\n  why  ", NULL},
+	{GATEWAY_GOOD, "-s sock fence status", 0, "  pinned in      /sys/fs/bpf/postern\n", NULL},
+	{GATEWAY_GOOD, "-s sock fence status", 0,
+		"12 in the kernel, 3 in the gateway, at most 65536 each\n", NULL},
+	{GATEWAY_GOOD, "-s sock fence status", 0,
+		"\n  plain_bytes  64.0 KiB/s  1.0 MiB         -          -         -      3 octets  kernel\n",
+		NULL},
+	{GATEWAY_GOOD, "-s sock fence status", 0,
+		"\n  open       stranger        20       41    -\n", NULL},
+	{GATEWAY_GOOD, "-s sock fence status", 0,
+		"\n  kernel  new    refuse   over_connections     77  4.5 KiB\n", NULL},
+	{GATEWAY_GOOD, "-s sock -j fence", 0, "\"pin\": \"/sys/fs/bpf/postern\"", NULL},
+	{GATEWAY_GOOD, "-s sock fence top", 0, "  192.0.2.19  stranger  ", NULL},
+	{GATEWAY_GOOD, "-s sock fence top", 0,
+		"  2        1      40      300       5  1.5 KiB  1 min 1 s\n", NULL},
+	{GATEWAY_GOOD, "-s sock -j fence top --by bytes", 0, "\"order\": \"bytes\"", NULL},
+	{GATEWAY_GOOD, "-s sock -j fence top --limit 30", 0, "\"192.0.2.29\"", NULL},
+	{GATEWAY_GOOD, "-s sock fence list", 0, "\n  5000 networks\n", NULL},
+	{GATEWAY_GOOD, "-s sock fence list", 0, "\n  10.0.0.0/24     block   operator  1 h 6 min\n",
+		NULL},
+	{GATEWAY_GOOD, "-s sock fence list", 0, "\n  10.19.135.0/24  allow   operator   for good\n",
+		NULL},
+	{GATEWAY_GOOD, "-s sock fence explain 2001:db8::7", 0,
+		"2001:db8::7 counts as 2001:db8::/64\n\n  now            a new connection would be "
+		"refused: too many strikes (penalty)\n",
+		NULL},
+	{GATEWAY_GOOD, "-s sock fence explain ::1", 0, "a new connection would pass (pass)\n",
+		NULL},
+	{GATEWAY_GOOD, "-s sock fence explain ::1", 0, "10 min 0 s left; 3 strikes of 10\n", NULL},
+	{GATEWAY_GOOD, "-s sock fence explain ::1", 0,
+		"block 2001:db8::/32, by the configuration, for 59 s\n", NULL},
+	{GATEWAY_GOOD, "-s sock fence explain ::1", 0,
+		"6 octets plain, 2.0 KiB upgraded, 5 times paused\n", NULL},
+	{GATEWAY_GOOD, "-s sock fence explain ::1", 0, "\n  connections  10/s     50    12  ",
+		NULL},
+	{GATEWAY_GOOD, "-s sock -j fence explain ::1", 0, "\"strikes_max\": 10", NULL},
+	{GATEWAY_GOOD, "-s sock fence samples", 0,
+		"2023-11-14 22:13:20 UTC  192.0.2.7     -  new    refuse   blocked  xdp?\n", NULL},
+	{GATEWAY_GOOD, "-s sock fence block 192.0.2.0/24 --for 1h", 0,
+		"192.0.2.0/24 is blocked for 1 h 0 min\n", NULL},
+	{GATEWAY_GOOD, "-s sock fence allow 2001:db8::1", 0, "2001:db8::1 is allowed for good\n",
+		NULL},
+	{GATEWAY_GOOD, "-s sock fence unblock 192.0.2.7", 0,
+		"192.0.2.7: the entry or penalty is gone\nit is now blocked by 192.0.0.0/8 of the "
+		"configuration\n",
+		NULL},
+	{GATEWAY_GOOD, "-s sock fence unblock 198.51.100.1", 4, NULL,
+		"198.51.100.1: no entry of an operator's, no penalty; it is blocked by 192.0.0.0/8 "
+		"of the configuration\n"},
+	{GATEWAY_GOOD, "-s sock -j fence unblock 198.51.100.1", 4, "\"matched\": 0",
+		"no entry of an operator's"},
+	{GATEWAY_GOOD, "-s sock fence shut", 2, NULL, "there is no command fence shut\n"},
+	{GATEWAY_GOOD, "-s sock fence top x", 2, NULL, "not understood: x\n"},
+	{GATEWAY_GOOD, "-s sock fence block", 2, NULL, "one network is needed by fence block\n"},
+	{GATEWAY_GOOD, "-s sock fence block ::1 ::2", 2, NULL, "one network is needed by"},
+	{GATEWAY_GOOD, "-s sock fence block 192.0.2.7/24", 2, NULL,
+		"with zeros after the prefix, not 192.0.2.7/24\n"},
+	{GATEWAY_GOOD, "-s sock fence unblock x", 2, NULL, "a network is ADDRESS or ADDRESS/BITS"},
+	{GATEWAY_GOOD, "-s sock fence explain", 2, NULL, "one address is needed by fence explain"},
+	{GATEWAY_GOOD, "-s sock fence explain 192.0.2.0/24", 2, NULL,
+		"an IPv4 or IPv6 address is needed, not 192.0.2.0/24\n"},
+	{GATEWAY_GOOD, "-s sock fence explain host", 2, NULL, "address is needed, not host\n"},
+	{GATEWAY_GOOD, "-s sock fence block 0.0.0.0/0", 2, NULL, "needs --force: 0.0.0.0/0\n"},
+	{GATEWAY_GOOD, "-s sock fence block ::/0", 2, NULL, "needs --force: ::/0\n"},
+	{GATEWAY_GOOD, "-s sock fence block 10.0.0.0/7", 2, NULL, "needs --force: 10.0.0.0/7\n"},
+	{GATEWAY_GOOD, "-s sock fence allow 2000::/15", 2, NULL, "needs --force: 2000::/15\n"},
+	{GATEWAY_GOOD, "-s sock fence block ::/64", 2, NULL, "needs --force: ::/64\n"},
+	{GATEWAY_GOOD, "-s sock fence block 10.0.0.0/8", 0, "10.0.0.0/8 is blocked for good", NULL},
+	{GATEWAY_GOOD, "-s sock fence block 2001::/16", 0, "2001::/16 is blocked for good", NULL},
+	{GATEWAY_GOOD, "-s sock fence allow 0.0.0.0/0 --force", 0, "0.0.0.0/0 is allowed", NULL},
+	{GATEWAY_GOOD, "-s sock fence block ::1 --for 1", 2, NULL,
+		"--for needs numbers with s, m, h or d, as 90s or 1d12h, not 1\n"},
+	{GATEWAY_GOOD, "-s sock fence top --by name", 2, NULL,
+		"--by needs refused, open or bytes, not name\n"},
+	{GATEWAY_GOOD, "-s sock fence list --limit 3", 2, NULL,
+		"--limit does not go with fence list"},
+	{GATEWAY_GOOD, "-s sock fence list --by open", 2, NULL, "--by does not go with fence list"},
+	{GATEWAY_GOOD, "-s sock fence top --force", 2, NULL, "--force does not go with fence top"},
+	{GATEWAY_GOOD, "-s sock fence unblock ::1 --for 1h", 2, NULL,
+		"--for does not go with fence"},
+	{GATEWAY_GOOD, "-s sock fence --all", 2, NULL, "options of queue do not go with fence"},
+	{GATEWAY_GOOD, "-s sock queue --force", 2, NULL, "options of fence do not go with queue"},
+	{GATEWAY_GOOD, "-s sock status --limit 3", 2, NULL, "--limit does not go with status"},
 };
 
 Test(posternctl, rows)
@@ -467,8 +659,9 @@ Test(posternctl, rows)
 /* Titles, names and errors of others' files do not steer the operator's terminal. */
 Test(posternctl, no_control_characters)
 {
-	static const char *const commands[] = {
-		"-s sock status", "-s sock queue", "-s sock queue show A2", "-s sock queue count"};
+	static const char *const commands[] = {"-s sock status", "-s sock queue",
+		"-s sock queue show A2", "-s sock queue count", "-s sock fence",
+		"-s sock fence samples", "-s sock fence explain ::1"};
 	pid_t pid = gateway_start(GATEWAY_GOOD);
 
 	for (size_t i = 0; i < COUNT_OF(commands); i++) {

@@ -23,7 +23,8 @@ static const struct {
 	{"JSON with escapes", "{\"command\":\"\\u0073top\"}", 0, CONTROL_COMMAND_STOP, ""},
 	{"empty", "", 0, -1, "empty"},
 	{"blanks only", " \t \r", 0, -1, "empty"},
-	{"unknown word", "shutdown", 0, -1, "there are: status, metrics, reload, stop, queue"},
+	{"unknown word", "shutdown", 0, -1,
+		"there are: status, metrics, reload, stop, queue, fence"},
 	{"case matters", "STATUS", 0, -1, "unknown command"},
 	{"a word's beginning", "stat", 0, -1, "unknown command"},
 	{"two words", "stop stop", 0, -1, "unknown command"},
@@ -164,4 +165,113 @@ Test(control_request, every_queue_key)
 	cr_expect_eq(queue->younger_s, 3600);
 	cr_expect_eq(queue->limit, 7);
 	cr_expect_not(queue->all);
+}
+
+/* ---- fence ---- */
+
+#define FENCE "{\"command\":\"fence\","
+
+static const struct {
+	const char *line;
+	const char *error; /* NULL: taken */
+} fence_rows[] = {
+	{"fence", NULL},
+	{FENCE "\"action\":\"status\"}", NULL},
+	{FENCE "\"action\":\"top\"}", NULL},
+	{FENCE "\"action\":\"top\",\"order\":\"bytes\",\"limit\":7}", NULL},
+	{FENCE "\"action\":\"list\",\"from\":4000,\"limit\":1}", NULL},
+	{FENCE "\"action\":\"samples\",\"limit\":10}", NULL},
+	{FENCE "\"action\":\"explain\",\"address\":\"192.0.2.7\"}", NULL},
+	{FENCE "\"action\":\"explain\",\"address\":\"2001:db8::1\"}", NULL},
+	{FENCE "\"action\":\"allow\",\"network\":\"2001:db8::/32\"}", NULL},
+	{FENCE "\"action\":\"block\",\"network\":\"192.0.2.7\",\"seconds\":1}", NULL},
+	{FENCE "\"action\":\"unblock\",\"network\":\"192.0.2.0/24\"}", NULL},
+	{FENCE "\"action\":\"open\"}", "\"action\" cannot be used"},
+	{FENCE "\"action\":1}", "\"action\" cannot be used"},
+	{FENCE "\"action\":\"Block\",\"network\":\"192.0.2.7\"}", "\"action\" cannot be used"},
+	{FENCE "\"action\":\"top\",\"order\":\"name\"}", "\"order\" cannot be used"},
+	{FENCE "\"action\":\"top\",\"limit\":0}", "\"limit\" cannot be used"},
+	{FENCE "\"action\":\"top\",\"limit\":4294967296}", "\"limit\" cannot be used"},
+	{FENCE "\"action\":\"list\",\"from\":-1}", "\"from\" cannot be used"},
+	{FENCE "\"action\":\"block\",\"network\":\"192.0.2.7/24\"}", "\"network\" cannot be used"},
+	{FENCE "\"action\":\"block\",\"network\":\"192.0.2.0/33\"}", "\"network\" cannot be used"},
+	{FENCE "\"action\":\"block\",\"network\":\"192.0.2\"}", "\"network\" cannot be used"},
+	{FENCE "\"action\":\"block\",\"network\":\"\"}", "\"network\" cannot be used"},
+	{FENCE "\"action\":\"block\",\"network\":\"example.org\"}", "\"network\" cannot be used"},
+	{FENCE "\"action\":\"block\",\"network\":[\"192.0.2.7\"]}", "\"network\" cannot be used"},
+	{FENCE "\"action\":\"explain\",\"address\":\"192.0.2.0/24\"}",
+		"\"address\" cannot be used"},
+	{FENCE "\"action\":\"explain\",\"address\":\"192.0.2.7/32\"}",
+		"\"address\" cannot be used"},
+	{FENCE "\"action\":\"explain\",\"address\":\"fe80::1%lo\"}", "\"address\" cannot be used"},
+	{FENCE "\"action\":\"block\",\"network\":\"192.0.2.7\",\"seconds\":0}",
+		"\"seconds\" cannot be used"},
+	{FENCE "\"action\":\"block\",\"network\":\"192.0.2.7\",\"seconds\":9000000000000}",
+		"\"seconds\" cannot be used"},
+	{FENCE "\"action\":\"block\"}", "block needs \"network\""},
+	{FENCE "\"action\":\"unblock\",\"seconds\":3}", "unblock needs \"network\""},
+	{FENCE "\"action\":\"explain\"}", "explain needs \"address\""},
+	{FENCE "\"action\":\"block\",\"address\":\"192.0.2.7\"}", "block needs \"network\""},
+	{FENCE "\"action\":\"status\",\"limit\":3}", "status does not take \"limit\""},
+	{FENCE "\"action\":\"list\",\"order\":\"open\"}", "list does not take \"order\""},
+	{FENCE "\"action\":\"unblock\",\"network\":\"192.0.2.7\",\"seconds\":3}",
+		"unblock does not take \"seconds\""},
+	{FENCE "\"network\":\"192.0.2.7\"}", "status does not take \"network\""},
+	{FENCE "\"netwrok\":\"192.0.2.7\"}", "does not know"},
+	{FENCE "\"action\":\"list\",\"sender\":\"x\"}", "does not know"},
+	{QUEUE "\"action\":\"list\",\"network\":\"192.0.2.7\"}", "does not know"},
+};
+
+Test(control_request, fence_rows)
+{
+	for (size_t i = 0; i < COUNT_OF(fence_rows); i++) {
+		struct control_request request;
+		struct err err = {""};
+		int result = control_request_parse(span_str(fence_rows[i].line), &request, &err);
+
+		cr_expect_eq(result, fence_rows[i].error == NULL ? 0 : -1, "%s: %s",
+			fence_rows[i].line, err.text);
+		if (fence_rows[i].error != NULL)
+			cr_expect_not_null(strstr(err.text, fence_rows[i].error), "%s: %s",
+				fence_rows[i].line, err.text);
+		else
+			cr_expect_eq(request.command, CONTROL_COMMAND_FENCE);
+	}
+}
+
+Test(control_request, every_fence_key)
+{
+	struct control_request request;
+	const struct control_fence_request *fence = &request.fence;
+	struct network network;
+	struct err err;
+
+	cr_assert(network_parse("192.0.2.0/24", &network));
+	cr_assert_eq(control_request_parse(
+			     span_str(FENCE "\"action\":\"allow\",\"network\":\"192.0.2.0/24\","
+					    "\"seconds\":86400}"),
+			     &request, &err),
+		0);
+	cr_expect_eq(fence->action, CONTROL_FENCE_ALLOW);
+	cr_expect_arr_eq(fence->network.address, network.address, NETWORK_BYTES);
+	cr_expect_eq(fence->network.bits, network.bits);
+	cr_expect_eq(fence->seconds, 86400);
+	cr_expect_eq(fence->limit, 0);
+	cr_assert_eq(control_request_parse(
+			     span_str(FENCE "\"action\":\"top\",\"order\":\"bytes\",\"limit\":9}"),
+			     &request, &err),
+		0);
+	cr_expect_eq(fence->order, CONTROL_FENCE_BYTES);
+	cr_expect_eq(fence->limit, 9);
+	cr_expect_eq(fence->seconds, 0);
+	cr_assert_eq(control_request_parse(
+			     span_str(FENCE "\"action\":\"list\",\"from\":12}"), &request, &err),
+		0);
+	cr_expect_eq(fence->from, 12);
+	cr_assert_eq(control_request_parse(
+			     span_str(FENCE "\"action\":\"explain\",\"address\":\"2001:db8::7\"}"),
+			     &request, &err),
+		0);
+	cr_expect_eq(fence->network.bits, 128);
+	cr_expect_eq(fence->network.address[15], 7);
 }

@@ -118,6 +118,31 @@ Test(sockets, connect_send_recv_shutdown)
 	close(listener);
 }
 
+Test(sockets, a_peek_waits_and_takes_nothing)
+{
+	struct step step;
+	char got[8];
+	int pair[2];
+
+	pair_open(pair);
+	step_init(&step);
+	ring_peek(ring, &step.op, pair[0], got, sizeof(got));
+	run_for_ms(20);
+	cr_assert(step.op.armed);
+	put(pair[1], "hello");
+	cr_assert(eq(int, step_wait(&step), 5));
+	ring_peek(ring, &step.op, pair[0], got, 2);
+	cr_assert(eq(int, step_wait(&step), 2));
+	memset(got, 0, sizeof(got));
+	ring_recv(ring, &step.op, pair[0], got, sizeof(got));
+	cr_assert(eq(int, step_wait(&step), 5));
+	cr_assert(memcmp(got, "hello", 5) == 0);
+	close(pair[1]);
+	ring_peek(ring, &step.op, pair[0], got, sizeof(got));
+	cr_assert(eq(int, step_wait(&step), 0));
+	close(pair[0]);
+}
+
 Test(sockets, a_socket_made_by_the_ring_connects)
 {
 	struct sockaddr_in address;

@@ -2,7 +2,9 @@
 /* driver.c -- see driver.h. */
 #include "tests/unit/smtp/driver.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 
 #define SESSIONS_MAX 4
@@ -24,6 +26,7 @@ void driver_open(struct driver *driver, enum smtp_tls_offer tls)
 {
 	smtp_pools_open(&driver->pools, SESSIONS_MAX);
 	smtp_open(&driver->smtp, &driver->settings, &driver->pools, tls);
+	driver->smtp.xclient = driver->trusted;
 	driver->log = open_memstream(&driver->text, &driver->text_n);
 	driver->content = open_memstream(&driver->body, &driver->body_n);
 	ASSERT(driver->log != NULL && driver->content != NULL);
@@ -133,6 +136,13 @@ static struct smtp_verdict scripted(struct driver *driver)
 	return verdicts[octet % 8];
 }
 
+static struct smtp_verdict xclient_answer(const struct smtp_xclient *says)
+{
+	if (span_is_nocase(says->name, "closed"))
+		return (struct smtp_verdict){SMTP_VERDICT_CLOSE, 421, "4.3.2", "closing"};
+	return (struct smtp_verdict){.kind = SMTP_VERDICT_ACCEPT};
+}
+
 static struct smtp_verdict answer(struct driver *driver, const struct smtp_event *event)
 {
 	static const struct {
@@ -156,6 +166,8 @@ static struct smtp_verdict answer(struct driver *driver, const struct smtp_event
 
 	if (driver->answers.n > 0)
 		return scripted(driver);
+	if (event->kind == SMTP_EVENT_XCLIENT)
+		return xclient_answer(event->xclient);
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
 		if (rows[i].kind == event->kind && local_is(address, rows[i].local))
 			return rows[i].verdict;
@@ -235,6 +247,49 @@ static void message_log(struct driver *driver, const struct smtp_event *event)
 	}
 }
 
+static struct span address_text(const uint8_t address[16], char text[INET6_ADDRSTRLEN])
+{
+	inet_ntop(AF_INET6, address, text, INET6_ADDRSTRLEN);
+	return span_str(strncmp(text, "::ffff:", 7) == 0 ? text + 7 : text);
+}
+
+static struct span port_text(uint16_t port, char text[INET6_ADDRSTRLEN])
+{
+	return span_of(text, (size_t)snprintf(text, INET6_ADDRSTRLEN, "%u", port));
+}
+
+static void xclient_log(struct driver *driver, const struct smtp_xclient *says)
+{
+	char texts[4][INET6_ADDRSTRLEN];
+	const struct {
+		uint8_t bit;
+		const char *name;
+		struct span value;
+	} rows[] = {
+		{SMTP_XCLIENT_NAME, "NAME=", says->name},
+		{SMTP_XCLIENT_ADDR, "ADDR=", address_text(says->address, texts[0])},
+		{SMTP_XCLIENT_PORT, "PORT=", port_text(says->port, texts[1])},
+		{SMTP_XCLIENT_PROTO, "PROTO=", span_str(says->esmtp ? "ESMTP" : "SMTP")},
+		{SMTP_XCLIENT_HELO, "HELO=", says->helo},
+		{SMTP_XCLIENT_DESTADDR, "DESTADDR=", address_text(says->destination, texts[2])},
+		{SMTP_XCLIENT_DESTPORT, "DESTPORT=", port_text(says->destination_port, texts[3])},
+	};
+	const char *between = "(";
+
+	ASSERT(driver->trusted && (says->known & ~says->given) == 0);
+	ASSERT(says->helo.n <= SMTP_HELO_MAX && says->name.n <= SMTP_HELO_MAX);
+	token(driver, "XCLIENT");
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		if ((says->given & rows[i].bit) == 0)
+			continue;
+		fprintf(driver->log, "%s%s", between, rows[i].name);
+		put_escaped(driver->log,
+			(says->known & rows[i].bit) != 0 ? rows[i].value : span_str("?"));
+		between = ",";
+	}
+	fputs(*between == '(' ? "()" : ")", driver->log);
+}
+
 static void close_log(struct driver *driver, enum smtp_close_reason reason)
 {
 	static const char *const names[] = {
@@ -256,6 +311,9 @@ static void close_log(struct driver *driver, enum smtp_close_reason reason)
 static void event_log(struct driver *driver, const struct smtp_event *event, struct span rest)
 {
 	switch (event->kind) {
+	case SMTP_EVENT_XCLIENT:
+		xclient_log(driver, event->xclient);
+		break;
 	case SMTP_EVENT_MAIL:
 		address_log(driver, "MAIL", &driver->smtp.envelope.reverse_path);
 		break;
@@ -281,7 +339,7 @@ static void event_log(struct driver *driver, const struct smtp_event *event, str
 static bool asks(enum smtp_event_kind kind)
 {
 	return kind == SMTP_EVENT_MAIL || kind == SMTP_EVENT_RCPT || kind == SMTP_EVENT_BEGIN ||
-	       kind == SMTP_EVENT_END;
+	       kind == SMTP_EVENT_END || kind == SMTP_EVENT_XCLIENT;
 }
 
 /* As a coordinator that splices: once the header is over the rest of a chunk goes past the room. */
@@ -297,6 +355,17 @@ static void chunk_move(struct driver *driver, struct span *in)
 	content_add(driver, octets);
 }
 
+/* Asked before the rest of the event: what follows the 220 belongs to the handshake. */
+static bool starttls_answer(struct driver *driver, struct buf *out)
+{
+	static const struct smtp_verdict accept = {.kind = SMTP_VERDICT_ACCEPT};
+	const struct smtp_verdict *verdict = driver->starttls != NULL ? driver->starttls : &accept;
+
+	smtp_answer(&driver->smtp, verdict, out);
+	replies_drain(driver, out);
+	return verdict->kind == SMTP_VERDICT_ACCEPT;
+}
+
 void driver_feed(struct driver *driver, struct span in)
 {
 	struct buf out;
@@ -308,6 +377,8 @@ void driver_feed(struct driver *driver, struct span in)
 		if (event.kind == SMTP_EVENT_BODY)
 			ASSERT(smtp_in_body(&driver->smtp) && smtp_in_message(&driver->smtp));
 		replies_drain(driver, &out);
+		if (event.kind == SMTP_EVENT_STARTTLS && !starttls_answer(driver, &out))
+			continue;
 		event_log(driver, &event, in);
 		if (asks(event.kind)) {
 			struct smtp_verdict verdict = answer(driver, &event);

@@ -4,13 +4,13 @@
  *
  * The log is made of tokens: replies as CODE/ENHANCED ("250/2.1.0", of several lines the last),
  * events as MAIL(a@b) RCPT(c@d) BEGIN(data) CHUNK(5) SPOIL(554) END(content) ABORT STARTTLS
- * CLOSE(quit). BODY spans are collected and printed at END, escaped as in C, so that the log does
+ * CLOSE(quit), XCLIENT(ADDR=192.0.2.1,PORT=?) with all that is known, "?" if unavailable. BODY spans are collected and printed at END, escaped as in C, so that the log does
  * not depend on how a message was cut up. What the room promises about the order of events is
  * checked on the way, by ASSERT.
  *
  * Answers follow from the address: MAIL of refused@ 550, later@ 451, closed@ 421 and close;
  * RCPT to unknown@ 550, busy@ 450, closed@ 421 and close; BEGIN of full@ 452; END of broken@ 451,
- * spam@ 554. With `answers` set they follow from its octets instead.
+ * spam@ 554; XCLIENT of the name "closed" 421 and close. With `answers` set they follow from its octets instead.
  *
  * Used by the unit tests and, included as source, by the fuzz targets.
  */
@@ -28,10 +28,12 @@ struct driver {
 	struct smtp_pools pools;
 	struct smtp smtp;
 	uint8_t out_bytes[DRIVER_OUT_BYTES];
-	size_t out_cap;      /* lower it to meet FULL */
-	bool move;           /* take chunks past the room where it is allowed */
-	bool upgrade;        /* shake hands after STARTTLS */
-	struct span answers; /* one octet a question */
+	size_t out_cap;                      /* lower it to meet FULL */
+	bool move;                           /* take chunks past the room where it is allowed */
+	bool upgrade;                        /* shake hands after STARTTLS */
+	const struct smtp_verdict *starttls; /* the answer to it; NULL: accepted */
+	struct span answers;                 /* one octet a question */
+	bool trusted;                        /* may say XCLIENT */
 	size_t asked;
 	bool over;     /* CLOSE, or STARTTLS without upgrade */
 	bool injected; /* what smtp_pipelined() said */

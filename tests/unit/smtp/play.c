@@ -10,6 +10,7 @@ static void setup_apply(struct driver *driver, enum play_setup setup)
 {
 	driver->settings.bare_newline_normalize = setup == PLAY_NORMALIZE;
 	driver->settings.undeclared_8bit_accept = setup == PLAY_8BIT;
+	driver->trusted = setup == PLAY_TRUSTED;
 	if (setup == PLAY_ERRORS)
 		driver->settings.errors_max = 3;
 }

@@ -18,6 +18,7 @@ enum play_setup {
 	PLAY_ERRORS,    /* errors_max = 3 */
 	PLAY_TLS,       /* under TLS */
 	PLAY_NO_TLS,    /* STARTTLS not offered */
+	PLAY_TRUSTED,   /* may say XCLIENT */
 };
 
 struct play {

@@ -62,8 +62,12 @@ Test(smtp_smtp, ehlo_longest)
 
 	memset(host, 'm', 255);
 	driver_init(&driver);
-	driver.settings = (struct smtp_settings){
-		host, UINT64_MAX, UINT32_MAX, 20, UINT32_MAX, 50, false, false};
+	driver.settings = (struct smtp_settings){.hostname = host,
+		.message_bytes_max = UINT64_MAX,
+		.recipients_max = UINT32_MAX,
+		.errors_max = 20,
+		.messages_max = UINT32_MAX,
+		.hops_max = 50};
 	driver.out_cap = SMTP_REPLY_MAX;
 	driver_open(&driver, SMTP_TLS_OFFERED);
 	driver_feed_str(&driver, HELLO);
@@ -88,6 +92,24 @@ Test(smtp_smtp, starttls)
 	start(SMTP_TLS_OFFERED);
 	driver_feed_str(&driver, HELLO "STARTTLS\r\nN");
 	cr_assert(driver.injected);
+	driver_close(&driver);
+}
+
+Test(smtp_smtp, starttls_refused)
+{
+	static const struct smtp_verdict later = {
+		SMTP_VERDICT_REFUSE, 454, "4.7.0", "TLS not available now"};
+	static const struct smtp_verdict away = {SMTP_VERDICT_CLOSE, 421, "4.7.0", "Too many"};
+
+	start(SMTP_TLS_OFFERED);
+	driver.starttls = &later;
+	driver_feed_str(&driver, HELLO "STARTTLS\r\n" MAIL);
+	cr_assert_str_eq(driver_log(&driver), "250 454/4.7.0 " MAIL_L);
+	driver_close(&driver);
+	start(SMTP_TLS_OFFERED);
+	driver.starttls = &away;
+	driver_feed_str(&driver, HELLO "STARTTLS\r\n" MAIL);
+	cr_assert_str_eq(driver_log(&driver), "250 421/4.7.0 CLOSE(policy)");
 	driver_close(&driver);
 }
 

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* accept-private.h -- what the files of accept/ share: PROXY headers, and who waits for one. */
+#ifndef POSTERN_ACCEPT_PRIVATE_H
+#define POSTERN_ACCEPT_PRIVATE_H
+
+#include <sys/socket.h>
+
+#include "base/list.h"
+#include "base/pool.h"
+#include "base/span.h"
+#include "ring/ring.h"
+
+/* ---- proxy.c ---- */
+
+#define PROXY_V1_MAX     107 /* a line with its CRLF */
+#define PROXY_HEADER_MAX 536 /* of either version: what every path carries in one segment */
+
+enum proxy_step {
+	PROXY_STEP_MORE,  /* a beginning: `sure` more octets belong to it for certain */
+	PROXY_STEP_DONE,  /* source and destination stand */
+	PROXY_STEP_LOCAL, /* a header that names no client: the connection's own addresses count */
+	PROXY_STEP_BAD,   /* no header, whatever follows; `fault` says why */
+};
+
+enum proxy_fault {
+	PROXY_FAULT_NONE,
+	PROXY_FAULT_SYNTAX,
+	PROXY_FAULT_LENGTH, /* over PROXY_V1_MAX or PROXY_HEADER_MAX */
+	PROXY_FAULT_CHECKSUM,
+};
+
+struct proxy_header {
+	unsigned version; /* 1 or 2 */
+	uint32_t n;       /* DONE, LOCAL: its octets; what is behind them is the client's */
+	uint32_t sure;    /* MORE: 0 when its end cannot be told before it is seen */
+	enum proxy_fault fault;
+	struct sockaddr_storage source; /* AF_INET or AF_INET6 */
+	struct sockaddr_storage destination;
+};
+
+/*
+ * Reads the PROXY header (proxy-protocol.txt of HAProxy, version 1 and 2) that `in` begins with.
+ * What it says depends on the header's octets alone, never on those behind it.
+ */
+MUST_USE enum proxy_step proxy_parse(struct span in, struct proxy_header *header);
+
+/* ---- waiting.c ---- */
+
+#define PROXY_WAITING_MAX 1024 /* connections that wait for their header, a worker */
+#define PROXY_MS_MAX      5000 /* for a header to come; covers a SYN's or segment's second try */
+
+/* A connection may go on: `peer` is who it counts as, `direct` says that this is who connected. The
+ * descriptor is the callee's. */
+typedef void waiting_admit_fn(void *ctx, int fd, const struct sockaddr_storage *peer, bool direct);
+
+/* Connections of trusted networks, until the last octet of their header. Embedded in its owner. */
+struct waiting_room {
+	struct ring *ring;
+	waiting_admit_fn *admit;
+	struct pool pool;
+	struct list live; /* of struct waiting */
+	uint32_t ms_max;
+	bool stopping;
+};
+
+void waiting_open(
+	struct waiting_room *room, struct ring *ring, waiting_admit_fn *admit, uint32_t ms_max);
+/*
+ * Takes over a connection; `ctx` and `title` (the listener's, for the log) live as long as the room.
+ * Later, never from in here, admit(ctx, ...) is called or the connection is closed. False:
+ * PROXY_WAITING_MAX is reached, counted; the caller keeps the descriptor.
+ */
+MUST_USE bool waiting_start(struct waiting_room *room, void *ctx, const char *title, int fd,
+	const struct sockaddr_storage *peer);
+/* Closes all that wait; waiting_stopped() tells when it is done. Nothing may be started after. */
+void waiting_stop(struct waiting_room *room);
+bool waiting_stopped(const struct waiting_room *room);
+void waiting_close(struct waiting_room *room); /* after it has stopped */
+
+#endif
