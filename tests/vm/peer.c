@@ -24,7 +24,6 @@
 #include <pthread.h>
 #include <regex.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,50 +37,6 @@
 #define STAT_PERIOD_MS  20
 
 static pthread_barrier_t barrier;
-
-void peer_fail(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fprintf(stderr, "peer: ");
-	vfprintf(stderr, format, args);
-	fprintf(stderr, "\n");
-	va_end(args);
-	exit(1);
-}
-
-uint8_t *peer_read_file(const char *path, size_t *bytes)
-{
-	FILE *file = fopen(path, "rb");
-	struct stat status;
-	uint8_t *data;
-
-	if (!file || fstat(fileno(file), &status) < 0)
-		peer_fail("%s: %m", path);
-	*bytes = (size_t)status.st_size;
-	data = malloc(*bytes + 1);
-	if (!data || fread(data, 1, *bytes, file) != *bytes)
-		peer_fail("%s: cannot be read", path);
-	data[*bytes] = 0;
-	fclose(file);
-	return data;
-}
-
-long peer_tls_stat(const char *name)
-{
-	FILE *file = fopen("/proc/net/tls_stat", "r");
-	char key[64];
-	long value;
-	long found = -1;
-
-	while (file && fscanf(file, "%63s %ld", key, &value) == 2)
-		if (!strcmp(key, name))
-			found = value;
-	if (file)
-		fclose(file);
-	return found;
-}
 
 static int64_t now_ms(void)
 {

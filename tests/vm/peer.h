@@ -18,7 +18,10 @@
 #define PEER_CUT_OFF        4 /* the server ended the connection without one */
 
 enum peer_security { PEER_NONE, PEER_STARTTLS, PEER_IMPLICIT };
+enum peer_stage { PEER_IN_CLEAR, PEER_MAY_SHAKE, PEER_UNDER_TLS };
 enum peer_cut { PEER_CUT_NEVER, PEER_CUT_BETWEEN_RECORDS, PEER_CUT_IN_RECORD };
+
+struct dialog;
 
 struct peer_settings {
 	const char *host;
@@ -38,6 +41,8 @@ struct peer_settings {
 	bool key_update_asked; /* one that asks for the server's */
 	bool key_update_last;  /* behind the final dot of DATA, before its reply */
 	enum peer_cut cut;     /* after half of the message */
+	/* Called behind the first EHLO, the 220 to STARTTLS and the EHLO under TLS; may be NULL. */
+	void (*look)(const struct dialog *dialog, enum peer_stage stage);
 };
 
 struct dialog {

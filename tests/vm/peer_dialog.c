@@ -10,14 +10,60 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #define WAIT_SECONDS 90
+
+void peer_fail(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	fprintf(stderr, "peer: ");
+	vfprintf(stderr, format, args);
+	fprintf(stderr, "\n");
+	va_end(args);
+	exit(1);
+}
+
+uint8_t *peer_read_file(const char *path, size_t *bytes)
+{
+	FILE *file = fopen(path, "rb");
+	struct stat status;
+	uint8_t *data;
+
+	if (!file || fstat(fileno(file), &status) < 0)
+		peer_fail("%s: %m", path);
+	*bytes = (size_t)status.st_size;
+	data = malloc(*bytes + 1);
+	if (!data || fread(data, 1, *bytes, file) != *bytes)
+		peer_fail("%s: cannot be read", path);
+	data[*bytes] = 0;
+	fclose(file);
+	return data;
+}
+
+long peer_tls_stat(const char *name)
+{
+	FILE *file = fopen("/proc/net/tls_stat", "r");
+	char key[64];
+	long value;
+	long found = -1;
+
+	while (file && fscanf(file, "%63s %ld", key, &value) == 2)
+		if (!strcmp(key, name))
+			found = value;
+	if (file)
+		fclose(file);
+	return found;
+}
 
 SSL_CTX *peer_context(const struct peer_settings *settings)
 {
@@ -192,6 +238,13 @@ static void say_ehlo(struct dialog *dialog, const struct peer_settings *settings
 	expect(dialog, 250, when);
 }
 
+static void look(
+	const struct dialog *dialog, const struct peer_settings *settings, enum peer_stage stage)
+{
+	if (settings->look)
+		settings->look(dialog, stage);
+}
+
 struct dialog *peer_open(const struct peer_settings *settings, SSL_CTX *context)
 {
 	struct dialog *dialog = calloc(1, sizeof *dialog);
@@ -203,6 +256,7 @@ struct dialog *peer_open(const struct peer_settings *settings, SSL_CTX *context)
 		start_tls(dialog, context);
 	expect(dialog, 220, "banner");
 	say_ehlo(dialog, settings, "EHLO");
+	look(dialog, settings, dialog->ssl ? PEER_UNDER_TLS : PEER_IN_CLEAR);
 	if (settings->security == PEER_STARTTLS) {
 		if (!strstr(dialog->reply, "STARTTLS"))
 			peer_fail("no STARTTLS offered");
@@ -210,8 +264,10 @@ struct dialog *peer_open(const struct peer_settings *settings, SSL_CTX *context)
 		expect(dialog, 220, "STARTTLS");
 		if (dialog->have)
 			peer_fail("bytes in clear behind the 220");
+		look(dialog, settings, PEER_MAY_SHAKE);
 		start_tls(dialog, context);
 		say_ehlo(dialog, settings, "EHLO under TLS");
+		look(dialog, settings, PEER_UNDER_TLS);
 	}
 	return dialog;
 }

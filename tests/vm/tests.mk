@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: MIT
 #
-# Builds the client of the test machines. VM_PROGRAMS is what tests/vm/run packs from here; it packs
-# the kernel tests, postern, posternctl and postern-sink besides.
+# Builds the programs of the test machines: the client, and the one that looks at the fence from outside.
+# VM_PROGRAMS is what tests/vm/run packs from here; it packs the kernel tests, tests/bpf, postern,
+# posternctl and postern-sink besides.
 
 BUILD ?= build
-VM_PROGRAMS = $(BUILD)/tests/vm/peer
-VM_PEER_OBJ = $(addprefix $(BUILD)/tests/vm/obj/,peer.o peer_dialog.o)
+VM_PROGRAMS = $(addprefix $(BUILD)/tests/vm/,peer fence)
+VM_OBJ = $(BUILD)/tests/vm/obj
 
-$(BUILD)/tests/vm/obj/%.o: tests/vm/%.c
+$(VM_OBJ)/%.o: tests/vm/%.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE $(CFLAGS) $(shell pkg-config --cflags libssl) -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/vm/peer: $(VM_PEER_OBJ)
+$(VM_OBJ)/fence.o: $(BUILD)/bpf/fence.skel.h
+$(VM_OBJ)/fence.o: CFLAGS += -I. -I$(BUILD)/bpf
+
+$(BUILD)/tests/vm/peer: $(VM_OBJ)/peer.o $(VM_OBJ)/peer_dialog.o
 	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(shell pkg-config --libs libssl libcrypto) -pthread
 
--include $(wildcard $(BUILD)/tests/vm/obj/*.d)
+$(BUILD)/tests/vm/fence: $(VM_OBJ)/fence.o $(VM_OBJ)/peer_dialog.o
+	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(shell pkg-config --libs libbpf libssl libcrypto) -pthread
+
+-include $(wildcard $(VM_OBJ)/*.d)

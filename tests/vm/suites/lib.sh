@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# What the gateway's suites share: TAP, a gateway with a generated configuration, waiting for lines.
+# What the suites share: TAP, programs that print it, a gateway with a generated configuration, waiting for lines.
 # Sourced first. Everything lies below $DIR, a folder of this suite alone.
 
 DIR=$(mktemp -d "/tmp/$(basename "$0" .sh).XXXXXX")
@@ -27,6 +27,37 @@ check()
 	head -c 2000 "$DIR/said" | sed 's/^/# /'
 	echo
 	return 0
+}
+
+# program PATH [WORD...]: runs a test program that prints TAP; its results are numbered on behind the others'. One
+# that ends with 77 found a feature missing and counts as skipped.
+program()
+{
+	local name status=0 line word
+	name=${*##*/}
+	timeout 60 "$@" >"$DIR/tap" 2>&1 || status=$?
+	while read -r line; do
+		case $line in
+		"ok "* | "not ok "*)
+			tests=$((tests + 1))
+			word=${line%%ok *}ok
+			line=${line#"$word" }
+			echo "$word $tests - $name: ${line#* - }"
+			case $word in not*) failures=$((failures + 1)) ;; esac
+			;;
+		1..*) ;;
+		*) echo "# $name: ${line#\# }" ;;
+		esac
+	done <"$DIR/tap"
+	tests=$((tests + 1))
+	case $status in
+	0) echo "ok $tests - $name" ;;
+	77) echo "ok $tests - $name # SKIP this kernel lacks the feature" ;;
+	*)
+		failures=$((failures + 1))
+		echo "not ok $tests - $name ended with $status"
+		;;
+	esac
 }
 
 # ends_with STATUS COMMAND...: the command ends with exactly this status.
@@ -82,7 +113,8 @@ tls_stat()
 }
 
 # gateway_start KTLS [ROUTE]: keys, configuration, start, wait for event=ready. $LOG is its log. Mail
-# goes to Maildirs, or where the keys of ROUTE say, and then under KTLS too.
+# goes to Maildirs, or where the keys of ROUTE say, and then under KTLS too. FENCE: the keys of that section,
+# without which 127.0.0.1 is allowed everything.
 gateway_start()
 {
 	local folder=$DIR/$1
@@ -108,6 +140,7 @@ gateway_start()
 		spool { directory = "spool" segment_bytes = 4194304 free_bytes_min = 4194304 }
 		route "all" { domains = { "*" } $route }
 		relay { ktls = "$1" }
+		fence { $FENCE }
 		log { to = "stderr" }
 	END
 	chown -R postern:postern "$folder"
