@@ -5,9 +5,9 @@
  * A rate becomes the time that a unit takes, in 1/1024 ns, and a burst the time that so many units
  * take; so a decision needs no division, which the kernel's programs could not afford.
  *
- * behaved_factor multiplies the budgets of a source. The budgets behind them stay the same number
- * for both standings: they say what this machine can bear, which nobody's conduct raises; each
- * standing has one of its own.
+ * behaved_factor multiplies the rates of a source that behaved and the rates behind them, so that
+ * what strangers may do in all can be set far below what the usual senders need. How many may be
+ * there at a time is not multiplied in all: that is memory, which nobody's conduct raises.
  *
  * What does not fit is cut: a burst at FENCE_BURST_NS_MAX, so that no sum of times overflows.
  */
@@ -127,7 +127,8 @@ static void meter_make(struct fence_rules *out, enum fence_meter meter,
 	out->source[meter][FENCE_BEHAVED] =
 		fence_rate_make(times(source->rate, factor), times(source->burst, factor));
 	out->all[meter][FENCE_STRANGER] = fence_rate_make(all->rate, all->burst);
-	out->all[meter][FENCE_BEHAVED] = out->all[meter][FENCE_STRANGER];
+	out->all[meter][FENCE_BEHAVED] =
+		fence_rate_make(times(all->rate, factor), times(all->burst, factor));
 }
 
 static void gauge_make(struct fence_rules *out, enum fence_gauge gauge, uint32_t source,

@@ -85,8 +85,8 @@ Test(fence_rules, settings_become_rules)
 	cr_expect_eq(fence_rate_units(&rules.source[FENCE_CONNECTIONS][FENCE_STRANGER]), 10);
 	cr_expect_eq(fence_rate_units(&rules.source[FENCE_CONNECTIONS][FENCE_BEHAVED]), 40);
 	cr_expect_eq(fence_rate_burst(&rules.source[FENCE_CONNECTIONS][FENCE_BEHAVED]), 80);
-	/* what the machine bears does not grow with conduct */
-	cr_expect_eq(fence_rate_units(&rules.all[FENCE_CONNECTIONS][FENCE_BEHAVED]), 1000);
+	cr_expect_eq(fence_rate_units(&rules.all[FENCE_CONNECTIONS][FENCE_STRANGER]), 1000);
+	cr_expect_eq(fence_rate_units(&rules.all[FENCE_CONNECTIONS][FENCE_BEHAVED]), 4000);
 	cr_expect_eq(rules.all[FENCE_HANDSHAKES][FENCE_STRANGER].interval, 0);
 	cr_expect_eq(rules.source[FENCE_PLAIN_BYTES][FENCE_STRANGER].interval, 0);
 	cr_expect_eq(rules.source_max[FENCE_OPEN][FENCE_STRANGER], 7);
