@@ -241,12 +241,14 @@ class Lab:
         host.ip(f"addr add {host.v4}/{PREFIX_V4} dev {host.device}\n"
                 f"addr add {host.v6}/{PREFIX_V6} dev {host.device} nodad\n"
                 f"link set {host.device} up\n")
-        with self.switch.inside():      # frames as long as on a real wire
+        with self.switch.inside():      # frames as long as on a real wire, received by the thread
             device_set(port, ETHTOOL_STSO, 0)
             device_set(port, ETHTOOL_SGSO, 0)
         if host.cpus is self.gateway_cpus:      # both ends of the wire between the two CPUs
             host.receive_in_thread(host.device)
             self.switch.receive_in_thread(port)
+            with host.inside():     # else what it sends goes past the switch's thread
+                device_set(host.device, ETHTOOL_STSO, 0)
         return host
 
     def dead(self):

@@ -299,10 +299,12 @@ def session_text(result, found):
     for mode, us in session["us"].items():
         more = session["more_percent"].get(mode)
         parts = session["parts"][mode]
+        told = (f"{more['median']:+.2f} % ({more['quarter']:+.2f} to "
+                f"{more['three_quarters']:+.2f}), {more['n']} pairs") if more else "-"
         rows.append((mode, shown(us, ".1f"), f"{parts['processes']['median']:.1f}",
-                     f"{parts['receiver']['median']:.1f}", f"{more['median']:+.2f} % ({more['quarter']:+.2f} to "
-                     f"{more['three_quarters']:+.2f}), {more['n']} pairs" if more else "-"))
-    yield from table(("fence", "us a message", "in processes", "receiving", "more than off: median (quartiles)"), rows)
+                     f"{parts['receiver']['median']:.1f}", told))
+    yield from table(("fence", "us a message", "in processes", "receiving",
+                      "more than off: median (quartiles)"), rows)
 
 
 def timed_text(found):
