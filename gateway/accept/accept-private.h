@@ -47,6 +47,7 @@ MUST_USE enum proxy_step proxy_parse(struct span in, struct proxy_header *header
 /* ---- waiting.c ---- */
 
 #define PROXY_WAITING_MAX 1024 /* connections that wait for their header, a worker */
+#define PROXY_ENDING_MAX  256  /* besides, those whose receive is being cancelled */
 #define PROXY_MS_MAX      5000 /* for a header to come; covers a SYN's or segment's second try */
 
 /* A connection may go on: `peer` is who it counts as, `direct` says that this is who connected. The
@@ -58,7 +59,9 @@ struct waiting_room {
 	struct ring *ring;
 	waiting_admit_fn *admit;
 	struct pool pool;
-	struct list live; /* of struct waiting */
+	struct list live; /* of struct waiting, oldest first */
+	uint32_t n;       /* of them, those that are not ending */
+	uint32_t n_max;
 	uint32_t ms_max;
 	bool stopping;
 };
@@ -67,8 +70,9 @@ void waiting_open(
 	struct waiting_room *room, struct ring *ring, waiting_admit_fn *admit, uint32_t ms_max);
 /*
  * Takes over a connection; `ctx` and `title` (the listener's, for the log) live as long as the room.
- * Later, never from in here, admit(ctx, ...) is called or the connection is closed. False:
- * PROXY_WAITING_MAX is reached, counted; the caller keeps the descriptor.
+ * Later, never from in here, admit(ctx, ...) is called or the connection is closed. Where
+ * PROXY_WAITING_MAX wait already the oldest of them is closed, counted. False: PROXY_ENDING_MAX is
+ * reached, too, counted; the caller keeps the descriptor.
  */
 MUST_USE bool waiting_start(struct waiting_room *room, void *ctx, const char *title, int fd,
 	const struct sockaddr_storage *peer);

@@ -7,8 +7,15 @@
  * (proxy_parse()'s `sure`); where its end cannot be told, at the end of a line, they are looked at
  * first (ring_peek()) and then exactly the header's are received.
  *
+ * Urgent data (RFC 9293 3.8.5) is received in its place (SO_OOBINLINE). Else the kernel leaves its
+ * octet out of the header; and a poll for a look that waits for more never sleeps while one is
+ * pending, so that the look would move to a thread of its own.
+ *
  * Each has one op and one timer. It is freed, and its connection closed or admitted, when neither
  * the op nor the op's cancellation is armed.
+ *
+ * Where too many wait the oldest goes, not the newest: a header comes within a round trip, so one
+ * host of a trusted network that connects and says nothing does not keep balancers out.
  *
  * A connection that ends without an octet is how many balancers ask whether we are there: it is
  * counted and not logged.
@@ -19,6 +26,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/counter.h"
@@ -55,10 +63,17 @@ static void waiting_free(struct waiting *waiting)
 	pool_put(&room->pool, waiting);
 }
 
+static void over_set(struct waiting *waiting)
+{
+	if (!waiting->over)
+		waiting->room->n--;
+	waiting->over = true;
+}
+
 /* Closes the connection as soon as nothing is armed. */
 static void waiting_end(struct waiting *waiting)
 {
-	waiting->over = true;
+	over_set(waiting);
 	if (waiting->op.armed && !waiting->cancel.armed)
 		ring_cancel(waiting->room->ring, &waiting->cancel, &waiting->op);
 	if (waiting->op.armed || waiting->cancel.armed)
@@ -127,6 +142,7 @@ static void admit(struct waiting *waiting, const struct proxy_header *header, bo
 		count(COUNTER_PROXY_HEADERS_LOCAL);
 	else
 		count(header->version == 1 ? COUNTER_PROXY_HEADERS_V1 : COUNTER_PROXY_HEADERS_V2);
+	over_set(waiting);
 	waiting_free(waiting);
 	on_admit(ctx, fd, &peer, local);
 }
@@ -232,17 +248,32 @@ static void time_over(struct wheel_timer *timer)
 void waiting_open(
 	struct waiting_room *room, struct ring *ring, waiting_admit_fn *admit_fn, uint32_t ms_max)
 {
-	*room = (struct waiting_room){.ring = ring, .admit = admit_fn, .ms_max = ms_max};
-	pool_open(&room->pool, sizeof(struct waiting), PROXY_WAITING_MAX);
+	*room = (struct waiting_room){
+		.ring = ring, .admit = admit_fn, .n_max = PROXY_WAITING_MAX, .ms_max = ms_max};
+	pool_open(&room->pool, sizeof(struct waiting), PROXY_WAITING_MAX + PROXY_ENDING_MAX);
 	list_init(&room->live);
+}
+
+/* Those that are ending already are few, and soon gone. */
+static void oldest_end(struct waiting_room *room)
+{
+	struct list *node = room->live.next;
+
+	while (container_of(node, struct waiting, node)->over)
+		node = node->next;
+	count(COUNTER_PROXY_FAILED_FULL);
+	waiting_end(container_of(node, struct waiting, node));
 }
 
 bool waiting_start(struct waiting_room *room, void *ctx, const char *title, int fd,
 	const struct sockaddr_storage *peer)
 {
 	struct waiting *waiting = pool_get(&room->pool);
+	int one = 1;
 
 	ASSERT(!room->stopping);
+	if (waiting != NULL && room->n == room->n_max)
+		oldest_end(room);
 	if (waiting == NULL) {
 		count(COUNTER_PROXY_FAILED_FULL);
 		return false;
@@ -256,7 +287,9 @@ bool waiting_start(struct waiting_room *room, void *ctx, const char *title, int 
 		.op.done = receive_done,
 		.cancel.done = cancel_done,
 	};
+	(void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
 	list_push_back(&room->live, &waiting->node);
+	room->n++;
 	count(COUNTER_PROXY_WAITING);
 	wheel_timer_init(&waiting->timer, time_over);
 	wheel_set(ring_wheel(room->ring), &waiting->timer, ring_now_ms(room->ring) + room->ms_max);

@@ -6,7 +6,8 @@
  *
  * Job: reads the attributes, all or nothing; asks the coordinator, who knows what the address means;
  * then lets the session start over: the reply is the greeting, HELO is forgotten. What one command
- * said stands until another says otherwise, for a peer with much to say sends several.
+ * said stands until another says otherwise, for a peer with much to say sends several. Another ADDR
+ * is another client: nothing that was said of the one before is said of it.
  *
  * HELO and PROTO say what the client did towards the peer, so they stand whatever the peer's own EHLO
  * says; HELO=[UNAVAILABLE] makes it nobody's. They change the trace header and the log, never what
@@ -156,10 +157,30 @@ static enum smtp_reply attribute_take(struct smtp *smtp, struct smtp_xclient *sa
 	return row->read(says, value) ? SMTP_REPLY_NONE : SMTP_REPLY_PARAM_VALUE;
 }
 
+/* `now`: what this command gives. Is it about somebody else than those before? */
+static bool another_client(
+	const struct smtp_xclient *before, const struct smtp_xclient *says, uint8_t now)
+{
+	if ((now & before->given & SMTP_XCLIENT_ADDR) == 0)
+		return false;
+	return ((before->known ^ says->known) & SMTP_XCLIENT_ADDR) != 0 ||
+	       memcmp(before->address, says->address, sizeof(says->address)) != 0;
+}
+
+/* Only what this command gives stands. */
+static void forget_before(struct smtp_xclient *says, uint8_t now)
+{
+	says->given &= now;
+	says->known &= now;
+	if ((now & SMTP_XCLIENT_HELO) == 0)
+		says->helo = (struct span){0};
+}
+
 static enum smtp_reply attributes_read(
 	struct smtp *smtp, struct smtp_xclient *says, struct span rest)
 {
 	uint32_t seen = 0;
+	uint8_t now = 0;
 
 	while (rest.n > 0) {
 		const struct attribute *row;
@@ -174,11 +195,14 @@ static enum smtp_reply attributes_read(
 		if ((seen & 1u << (row - attributes)) != 0)
 			return SMTP_REPLY_PARAM_TWICE;
 		seen |= 1u << (row - attributes);
+		now |= row->bit;
 		if (row->read != NULL)
 			refusal = attribute_take(smtp, says, row->bit, row, param.value);
 		if (refusal != SMTP_REPLY_NONE)
 			return refusal;
 	}
+	if (another_client(&smtp->client, says, now))
+		forget_before(says, now);
 	return SMTP_REPLY_NONE;
 }
 

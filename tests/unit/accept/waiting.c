@@ -278,6 +278,68 @@ Test(accept_waiting, octet_by_octet)
 	}
 }
 
+static void nothing_done(struct op *op, int res, uint32_t flags)
+{
+	(void)op;
+	(void)res;
+	(void)flags;
+}
+
+static void urgent(char octet)
+{
+	cr_assert(send(theirs, &octet, 1, MSG_OOB) == 1);
+}
+
+/* A pair as pair_open()'s, over TCP: AF_UNIX has other rules for urgent data. */
+static void tcp_pair_open(void)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t n = sizeof(address);
+
+	close(ours);
+	close(theirs);
+	theirs = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_assert(bind(listening, (struct sockaddr *)&address, n) == 0);
+	cr_assert(listen(listening, 1) == 0);
+	cr_assert(getsockname(listening, (struct sockaddr *)&address, &n) == 0);
+	cr_assert(connect(theirs, (struct sockaddr *)&address, n) == 0);
+	ours = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+	cr_assert(ours >= 0);
+	close(listening);
+}
+
+/* Left out, it would make another client of the header: 471, not 4711. */
+Test(accept_waiting, an_urgent_octet_stands_where_it_was_sent)
+{
+	tcp_pair_open();
+	start();
+	PUT("PROXY TCP4 192.0.2.7 192.0.2.25 47");
+	urgent('1');
+	PUT("1 25\r\n" EHLO);
+	until_empty();
+	is_admitted("192.0.2.7 4711", false, EHLO, strlen(EHLO));
+}
+
+/* It is taken when it comes: a look that leaves it pending would be tried again and again. */
+Test(accept_waiting, an_urgent_octet_is_taken_when_it_comes)
+{
+	int pending = 1;
+
+	tcp_pair_open();
+	start();
+	PUT("PROXY UNKNOWN who ");
+	urgent('x');
+	for (unsigned turns = 0; turns < TURNS_MAX && left_in(ours) > 0; turns++)
+		turn();
+	pending = sockatmark(ours);
+	shutdown(theirs, SHUT_WR);
+	until_empty();
+	cr_assert_eq(pending, 0, "it waits in the socket");
+	cr_assert(strstr(logged(), "reason=closed octets=19\n") != NULL);
+}
+
 /* ---- failures ---- */
 
 static void fails(const char *text, size_t n, enum counter counter, const char *reason)
@@ -385,6 +447,52 @@ Test(accept_waiting, dripping_has_the_same_limit)
 	cr_assert(strstr(logged(), "reason=timeout octets=1") != NULL);
 }
 
+/* Who says nothing keeps nobody out. */
+Test(accept_waiting, in_a_full_room_the_oldest_makes_place)
+{
+	int silent_ours = ours, silent_theirs = theirs;
+	char octet;
+
+	room.n_max = 1;
+	start();
+	pair_open();
+	start();
+	cr_assert_eq(counter_sum(COUNTER_PROXY_FAILED_FULL), 1);
+	PUT(V1 EHLO);
+	until_empty();
+	is_admitted("192.0.2.7 4711", false, EHLO, strlen(EHLO));
+	cr_assert_neq(admitted.fd, silent_ours);
+	cr_assert(read(silent_theirs, &octet, 1) == 0, "it is closed");
+	cr_assert_str_empty(logged());
+	close(silent_theirs);
+}
+
+/* Of three, the second is the oldest that is not ending already. */
+Test(accept_waiting, the_oldest_goes_first)
+{
+	struct op nothing = {.done = nothing_done};
+	int ends[3];
+
+	room.n_max = 1;
+	for (size_t i = 0; i < COUNT_OF(ends); i++) {
+		if (i > 0)
+			pair_open();
+		ends[i] = theirs;
+		start();
+		cr_assert_eq(room.n, 1);
+	}
+	ring_nop(ring, &nothing);
+	for (unsigned i = 0; i < TURNS_MAX && room.pool.live > 1; i++)
+		turn();
+	cr_assert_eq(room.pool.live, 1);
+	cr_assert_eq(counter_sum(COUNTER_PROXY_FAILED_FULL), 2);
+	PUT(V1);
+	until_empty();
+	is_admitted("192.0.2.7 4711", false, "", 0);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 Test(accept_waiting, a_full_room_takes_nobody)
 {
 	int pair[2];
@@ -403,13 +511,6 @@ Test(accept_waiting, a_full_room_takes_nobody)
 }
 
 /* ---- stopping ---- */
-
-static void nothing_done(struct op *op, int res, uint32_t flags)
-{
-	(void)op;
-	(void)res;
-	(void)flags;
-}
 
 Test(accept_waiting, stopping_closes_who_waits_for_the_first_octet)
 {
