@@ -81,12 +81,12 @@ static int check_open(struct fill *fill, cfg_t *sec)
 	if (is_above(fence->connections_open, fence->connections_open_all))
 		return fill_fail(fill, sec,
 			"fence: connections_open is above connections_open_all, which all sources "
-			"share: write connections_open = %u or less",
+			"share, or no limit (0): write connections_open = 1 to %u",
 			fence->connections_open_all);
 	if (is_above(fence->handshakes_open, fence->handshakes_open_all))
 		return fill_fail(fill, sec,
 			"fence: handshakes_open is above handshakes_open_all, which all sources "
-			"share: write handshakes_open = %u or less",
+			"share, or no limit (0): write handshakes_open = 1 to %u",
 			fence->handshakes_open_all);
 	if (fence->connections_open_all > house)
 		return fill_fail(fill, sec,
@@ -108,8 +108,9 @@ static int check_mode(struct fill *fill, cfg_t *sec)
 	if (fence->interfaces_n == 0 && !fence->pin)
 		return 0;
 	return fill_fail(fill, sec,
-		"fence: %s is the kernel's, and mode = %s has nothing there: write mode = \"auto\"",
-		name, word);
+		"fence: %s is the kernel's, and mode = %s has nothing there: leave %s out, or "
+		"write mode = \"auto\"",
+		name, word, name);
 }
 
 static int check_interfaces(struct fill *fill, cfg_t *sec)

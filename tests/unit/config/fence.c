@@ -207,6 +207,9 @@ Test(fence, open_follows_the_house)
 #define ABOVE(name, limit)                                                                         \
 	"fence: " name " is above " name "_all, which all sources share: write " name " = " limit  \
 	" or less"
+#define OPEN(name, limit)                                                                          \
+	"fence: " name " is above " name                                                           \
+	"_all, which all sources share, or no limit (0): write " name " = 1 to " limit
 
 Test(fence, refuses)
 {
@@ -231,9 +234,9 @@ Test(fence, refuses)
 		{"fence { plain_packets_all = 1/1 }", P "5: " ABOVE("plain_packets", "\"1/1\"")},
 		{"fence { handshakes_all = 1/1 }", P "5: " ABOVE("handshakes", "\"1/1\"")},
 		{"fence { upgraded_bytes_all = 1/1 }", P "5: " ABOVE("upgraded_bytes", "\"1/1\"")},
-		{"fence { connections_open = 8001 }", P "5: " ABOVE("connections_open", "8000")},
-		{"fence { connections_open = 0 }", P "5: " ABOVE("connections_open", "8000")},
-		{"fence { handshakes_open = 1001 }", P "5: " ABOVE("handshakes_open", "1000")},
+		{"fence { connections_open = 8001 }", P "5: " OPEN("connections_open", "8000")},
+		{"fence { connections_open = 0 }", P "5: " OPEN("connections_open", "8000")},
+		{"fence { handshakes_open = 1001 }", P "5: " OPEN("handshakes_open", "1000")},
 		{"fence { connections_open_all = 10001 }",
 			P "5: fence: connections_open_all is above sessions_max of section policy, "
 			  "so strangers could take every session: write connections_open_all = "
@@ -244,10 +247,10 @@ Test(fence, refuses)
 			  "or less"},
 		{"fence { mode = user interfaces = { eth0 } }", P
 			"5: fence: interfaces is the kernel's, and mode = user has nothing there: "
-			"write mode = \"auto\""},
+			"leave interfaces out, or write mode = \"auto\""},
 		{"fence { mode = off pin = \"x\" }",
-			P "5: fence: pin is the kernel's, and mode = off has nothing there: write "
-			  "mode = \"auto\""},
+			P "5: fence: pin is the kernel's, and mode = off has nothing there: leave "
+			  "pin out, or write mode = \"auto\""},
 		{"fence { interfaces = { eth0, eth1, eth0 } }",
 			P "5: fence: interface \"eth0\" stands twice: leave one out"},
 		{"fence { block = { 10.0.0.0/8, ::/0, ::ffff:10.0.0.0/104 } }",
