@@ -25,7 +25,7 @@ PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
 # libunbound's own file asks for libevent, which nothing here uses.
 PKG_LIBS = $(shell pkg-config --libs $(PKGS)) -lunbound
 
-ROOMS = base config ring tls smtp policy spool relay fence session accept control
+ROOMS = base config ring tls smtp sts policy spool relay fence session accept control
 ROOM_SRC = $(foreach room,$(ROOMS),$(wildcard gateway/$(room)/*.c))
 MAIN_SRC = $(wildcard gateway/*.c)
 ROOM_OBJ = $(ROOM_SRC:%.c=$(BUILD)/obj/%.o)
@@ -81,7 +81,8 @@ FORCE:
 # The fence's programs for the kernel: an object without its debug sections (BTF stays), and the header
 # that carries it into gateway/fence/kernel.c. They know no kernel type, so nothing of the running kernel
 # is looked at. bpftool lives in sbin, which a user's PATH may lack.
-BPF_CLANG = $(CLANG) -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Wshadow -Werror -I. \
+# No sharing of stack slots: without CAP_PERFMON the verifier forbids half a word where a pointer was before.
+BPF_CLANG = $(CLANG) -target bpf -mcpu=v3 -O2 -g -mllvm -no-stack-slot-sharing -Wall -Wextra -Wshadow -Werror -I. \
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch)
 BPFTOOL = $(firstword $(shell command -v bpftool) /usr/sbin/bpftool)
 $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c

@@ -37,81 +37,76 @@ static __always_inline int judged_by_xdp(struct __sk_buff *skb)
 	return bpf_map_lookup_elem(&fence_interfaces, &index) != NULL;
 }
 
-/* For a listening socket: a SYN, or the ACK that ends the handshake. */
-static __always_inline int on_listener(struct __sk_buff *skb)
+static __always_inline struct fence_packet packet_of(struct __sk_buff *skb)
 {
-	const void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct fence_syn syn = {.hook = FENCE_HOOK_CGROUP, .bytes = skb->len};
-	struct fence_spot spot;
+	return (struct fence_packet){.data = (void *)(long)skb->data,
+		.end = (void *)(long)skb->data_end,
+		.total = skb->len,
+		.ctx = skb};
+}
+
+/* For a listening socket: a SYN, or the ACK that ends the handshake. */
+static __always_inline int on_listener(struct __sk_buff *skb, const struct fence_packet *packet,
+	enum fence_parsed parsed, const struct fence_spot *spot)
+{
+	struct fence_syn syn;
 	__u8 to[16];
 
-	switch (fence_parse_ip(data, end, skb->len, &spot)) {
-	case FENCE_PARSED_TCP: {
-		const struct tcphdr *tcp = data + spot.tcp;
+	syn.hook = FENCE_HOOK_CGROUP;
+	syn.bytes = packet->total;
+	syn.port = 0;
 
-		if ((const void *)(tcp + 1) > end || !tcp->syn || tcp->ack)
+	switch (parsed) {
+	case FENCE_PARSED_TCP:
+		if (!spot->opens)
 			return 1;
-		syn.port = bpf_ntohs(tcp->dest);
+		syn.port = spot->port;
 		if (judged_by_xdp(skb))
 			return 1;
 		break;
-	}
 	case FENCE_PARSED_DEEP: /* TCP found its header, we do not: it counts as a SYN */
 		break;
 	default:
 		return 1;
 	}
-	if (!fence_addresses(data, end, syn.from, to))
+	if (!fence_addresses(packet, syn.from, to))
 		return 1;
 	return fence_judge_syn(&syn);
 }
 
-/* Octets that a segment carries, and where. 0: none, or not to be found. */
-static __always_inline __u32 find_octets(struct __sk_buff *skb, __u32 *at)
-{
-	const void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	const struct tcphdr *tcp;
-	struct fence_spot spot;
-
-	if (fence_parse_ip(data, end, skb->len, &spot) != FENCE_PARSED_TCP)
-		return 0;
-	tcp = data + spot.tcp;
-	if ((const void *)(tcp + 1) > end)
-		return 0;
-	*at = spot.tcp + tcp->doff * 4;
-	return skb->len > *at ? skb->len - *at : 0;
-}
-
 /* A connection that was there before the programs were. It is in no gauge. */
-static __noinline struct fence_session *adopt(
+static __noinline void adopt(
 	struct __sk_buff *skb, struct bpf_sock *sk, const struct fence_rules *rules)
 {
-	const void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct fence_session session = {};
+	struct fence_packet packet = packet_of(skb);
+	struct fence_session session;
 	__u8 from[16], to[16];
 
-	if (!fence_addresses(data, end, from, to))
-		return NULL;
-	fence_session_fill(&session, rules, from, fence_now());
-	return bpf_sk_storage_get(&fence_sessions, sk, &session, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!fence_addresses(&packet, from, to))
+		return;
+	fence_session_fill(&session, rules, from, 0, fence_now());
+	bpf_sk_storage_get(&fence_sessions, sk, &session, BPF_SK_STORAGE_GET_F_CREATE);
 }
 
-static __always_inline int on_session(struct __sk_buff *skb, struct bpf_sock *sk, __u32 class)
+static __always_inline int on_session(
+	struct __sk_buff *skb, struct bpf_sock *sk, __u32 class, __u32 octets)
 {
-	struct fence_segment segment = {.class = class & (FENCE_CLASSES - 1)};
+	struct fence_segment segment = {.class = class & (FENCE_CLASSES - 1), .at = octets};
 	const struct fence_rules *rules;
 	struct fence_session *session;
 	__u32 reason;
 
-	segment.bytes = find_octets(skb, &segment.at);
-	if (segment.bytes == 0)
+	if (skb->len <= octets)
 		return 1;
+	segment.bytes = skb->len - octets;
 	rules = fence_rules_now();
 	if (!rules)
 		return 1;
 	session = bpf_sk_storage_get(&fence_sessions, sk, NULL, 0);
-	if (!session)
-		session = adopt(skb, sk, rules);
+	if (!session) {
+		adopt(skb, sk, rules);
+		session = bpf_sk_storage_get(&fence_sessions, sk, NULL, 0);
+	}
 	if (!session)
 		return 1;
 	if (session->exempt)
@@ -127,17 +122,21 @@ static __always_inline int on_session(struct __sk_buff *skb, struct bpf_sock *sk
 SEC("cgroup_skb/ingress")
 int fence_ingress(struct __sk_buff *skb)
 {
+	struct fence_packet packet = packet_of(skb);
 	struct bpf_sock *sk = skb->sk;
 	const struct fence_mark *mark;
+	struct fence_spot spot = {};
+	enum fence_parsed parsed;
 
 	if (!sk)
 		return 1;
 	mark = bpf_sk_storage_get(&fence_classes, sk, NULL, 0);
 	if (!mark)
 		return 1;
+	parsed = fence_parse_ip(&packet, &spot);
 	if (sk->state == BPF_TCP_LISTEN)
-		return on_listener(skb);
-	return on_session(skb, sk, mark->class);
+		return on_listener(skb, &packet, parsed, &spot);
+	return parsed == FENCE_PARSED_TCP ? on_session(skb, sk, mark->class, spot.octets) : 1;
 }
 
 /* ---- connections come and go ---- */
@@ -162,17 +161,19 @@ static __always_inline void peer_of(struct bpf_sock_ops *ops, __u8 address[16])
 static __always_inline void on_established(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 {
 	const struct fence_rules *rules = fence_rules_now();
-	struct fence_totals *totals = fence_totals_now();
-	struct fence_session session = {};
+	struct fence_totals *totals;
+	struct fence_session session;
 	struct fence_source *source;
 	struct fence_key key;
 	__u8 address[16];
 
-	if (!rules || !totals)
+	if (!rules) /* tested before anything else, or speculation loses sight of what it is */
+		return;
+	totals = fence_totals_now();
+	if (!totals)
 		return;
 	peer_of(ops, address);
-	fence_session_fill(&session, rules, address, fence_now());
-	session.counted = !session.exempt;
+	fence_session_fill(&session, rules, address, 1, fence_now());
 	if (!bpf_sk_storage_get(&fence_sessions, sk, &session, BPF_SK_STORAGE_GET_F_CREATE) ||
 		!session.counted)
 		return;
@@ -180,7 +181,7 @@ static __always_inline void on_established(struct bpf_sock_ops *ops, struct bpf_
 	source = fence_source_at(&key);
 	if (source)
 		__sync_fetch_and_add(&source->gauge[FENCE_OPEN], 1);
-	__sync_fetch_and_add(&totals->gauge[FENCE_OPEN][session.standing & 1], 1);
+	__sync_fetch_and_add(FENCE_AT(totals->gauge[FENCE_OPEN], session.standing), 1);
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
@@ -198,7 +199,7 @@ static __always_inline void on_closed(struct bpf_sock *sk)
 	source = bpf_map_lookup_elem(&fence_sources, &key);
 	if (source)
 		fence_gauge_drop(&source->gauge[FENCE_OPEN]);
-	__sync_fetch_and_add(&totals->gauge[FENCE_OPEN][session->standing & 1], -1);
+	__sync_fetch_and_add(FENCE_AT(totals->gauge[FENCE_OPEN], session->standing), -1);
 }
 
 SEC("sockops")
@@ -252,42 +253,46 @@ static __always_inline int judge_other(const struct fence_syn *packet)
 }
 
 static __always_inline int on_packet(
-	const void *data, const void *end, __u32 total, struct fence_spot *spot, int tiny)
+	const struct fence_packet *packet, struct fence_spot *spot, int tiny)
 {
-	struct fence_syn syn = {.hook = FENCE_HOOK_XDP, .bytes = total};
-	const struct tcphdr *tcp = data + spot->tcp;
+	struct fence_syn syn;
+	__be16 ports[4]; /* a first fragment has eight octets at least: both are in it */
 	__u8 to[16];
 
-	/* A first fragment has eight octets at least: the ports are in it. */
-	if ((const void *)tcp + 8 > end || !fence_addresses(data, end, syn.from, to))
+	if (!fence_addresses(packet, syn.from, to))
 		return 1;
-	syn.port = bpf_ntohs(tcp->dest);
+	syn.hook = FENCE_HOOK_XDP;
+	syn.bytes = packet->total;
+	syn.port = spot->port;
+	if (tiny) {
+		if (fence_read(packet, spot->tcp, ports, sizeof(ports)) != 0)
+			return 1;
+		syn.port = bpf_ntohs(ports[1]);
+	}
 	if (!is_ours(to, syn.port))
 		return 1;
-	if (tiny) {
-		fence_count(FENCE_NEW, FENCE_SAW_FRAGMENT, total);
-		return fence_judge_syn(&syn);
-	}
-	if ((const void *)(tcp + 1) > end)
-		return 1;
-	return tcp->syn && !tcp->ack ? fence_judge_syn(&syn) : judge_other(&syn);
+	if (tiny)
+		fence_count(FENCE_NEW, FENCE_SAW_FRAGMENT, syn.bytes);
+	else if (!spot->opens)
+		return judge_other(&syn);
+	return fence_judge_syn(&syn);
 }
 
-static __always_inline int on_ip(const void *data, const void *end, __u32 total)
+static __always_inline int on_ip(const struct fence_packet *packet)
 {
-	struct fence_spot spot;
-	enum fence_parsed parsed = fence_parse_ip(data, end, total, &spot);
+	struct fence_spot spot = {};
+	enum fence_parsed parsed = fence_parse_ip(packet, &spot);
 
 	switch (parsed) {
 	case FENCE_PARSED_TCP:
 	case FENCE_PARSED_TINY:
-		return on_packet(data, end, total, &spot, parsed == FENCE_PARSED_TINY);
+		return on_packet(packet, &spot, parsed == FENCE_PARSED_TINY);
 	case FENCE_PARSED_FRAGMENT:
-		fence_count(FENCE_NEW, FENCE_SAW_FRAGMENT, total);
+		fence_count(FENCE_NEW, FENCE_SAW_FRAGMENT, packet->total);
 		return 1;
 	case FENCE_PARSED_DEEP:
 	case FENCE_PARSED_MALFORMED:
-		fence_count(FENCE_NEW, FENCE_SAW_MALFORMED, total);
+		fence_count(FENCE_NEW, FENCE_SAW_MALFORMED, packet->total);
 		return 1;
 	case FENCE_PARSED_OTHER:
 		return 1;
@@ -299,15 +304,20 @@ static __always_inline int on_ip(const void *data, const void *end, __u32 total)
 SEC("xdp.frags")
 int fence_xdp(struct xdp_md *ctx)
 {
-	const void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	int at = fence_parse_ethernet(data, end);
-	__u32 total = bpf_xdp_get_buff_len(ctx);
+	struct fence_packet packet = {.data = (void *)(long)ctx->data,
+		.end = (void *)(long)ctx->data_end,
+		.total = bpf_xdp_get_buff_len(ctx),
+		.ctx = ctx,
+		.xdp = 1};
+	int at = fence_parse_ethernet(&packet);
 
 	if (at == 0)
 		return XDP_PASS;
 	if (at < 0) {
-		fence_count(FENCE_NEW, FENCE_SAW_MALFORMED, total);
+		fence_count(FENCE_NEW, FENCE_SAW_MALFORMED, packet.total);
 		return XDP_PASS;
 	}
-	return on_ip(data + at, end, total - at) ? XDP_PASS : XDP_DROP;
+	packet.at = at;
+	packet.total -= at;
+	return on_ip(&packet) ? XDP_PASS : XDP_DROP;
 }

@@ -55,7 +55,9 @@ static __always_inline void fence_count(__u32 class, __u32 reason, __u64 bytes)
 	count->bytes += bytes;
 }
 
-/* A new source, or the spare one where there is no room. Seldom, so a function of its own. */
+/* A new source, or the spare one where there is no room. Seldom, so a function of its own. What it
+ * returns was tested here or is tested by the caller, never both: speculation does not believe the
+ * first test and would read from NULL after the second. */
 static __noinline struct fence_source *fence_source_make(struct fence_key *key)
 {
 	struct fence_source fresh = {}, *source;
@@ -65,10 +67,8 @@ static __noinline struct fence_source *fence_source_make(struct fence_key *key)
 	source = bpf_map_lookup_elem(&fence_sources, key);
 	if (source)
 		return source;
-	source = bpf_map_lookup_elem(&fence_spare, &zero);
-	if (source)
-		__builtin_memset(source, 0, sizeof(*source));
-	return source;
+	bpf_map_update_elem(&fence_spare, &zero, &fresh, BPF_ANY);
+	return bpf_map_lookup_elem(&fence_spare, &zero);
 }
 
 static __always_inline struct fence_source *fence_source_at(struct fence_key *key)
@@ -142,8 +142,15 @@ static __always_inline void fence_sample(
 static __always_inline void fence_source_touch(
 	struct fence_source *source, enum fence_reason reason, __u64 now)
 {
+	__u64 *count = &source->refused;
+
+	barrier_var(count);
+	if (reason == FENCE_PASS) { /* a branch, as FENCE_AT() */
+		count = &source->passed;
+		barrier_var(count);
+	}
 	source->seen_ns = now;
-	__sync_fetch_and_add(reason == FENCE_PASS ? &source->passed : &source->refused, 1);
+	__sync_fetch_and_add(count, 1);
 }
 
 /* `reason` so far is PASS or PENALTY. Who is blocked does not get here: a record is made for neither

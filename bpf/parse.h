@@ -7,8 +7,8 @@
  * (FENCE_PARSED_TINY): nobody sends such a thing in good faith (RFC 1858), and its SYN would be seen
  * only after it was put together, behind XDP. So is a chain of more headers than we follow.
  *
- * Reading goes by direct access: in both hooks the headers lie in the linear part, or what is behind
- * it counts as cut off.
+ * What stands at a fixed place is read directly, what the packet itself says where by a helper: so the
+ * verifier asks for no CAP_PERFMON.
  */
 #ifndef POSTERN_BPF_PARSE_H
 #define POSTERN_BPF_PARSE_H
@@ -41,9 +41,22 @@ enum fence_parsed {
 	FENCE_PARSED_OTHER,     /* not TCP, not IP */
 };
 
+/* An IP packet. */
+struct fence_packet {
+	const void *data, *end; /* what can be seen of it directly */
+	__u32 total;            /* octets of it */
+	void *ctx;              /* of the program */
+	__u32 at;               /* it begins there in ctx */
+	int xdp;                /* ctx is XDP's, else a __sk_buff */
+};
+
 struct fence_spot {
 	__u32 tcp; /* offset of the TCP header in the IP packet; TCP and TINY */
 	__u32 end; /* of the IP packet, by its own word */
+	/* TCP only */
+	__u32 octets; /* offset of what it carries */
+	__u16 port;   /* where it goes, host order */
+	int opens;    /* SYN and no ACK */
 };
 
 /* Of an extension header (RFC 8200 4): its first two octets. */
@@ -59,25 +72,48 @@ struct fence_fragment {
 	__be32 id;
 };
 
-/* Is there a whole TCP header at spot->tcp? (Its options are not looked at.) */
-static __always_inline enum fence_parsed fence_parse_end(
-	const void *data, const void *end, const struct fence_spot *spot, int more)
+/* Copies from where only the packet itself says. 0: done. */
+static __always_inline long fence_read(
+	const struct fence_packet *packet, __u32 at, void *to, __u32 n)
 {
-	const void *tcp = data + spot->tcp;
-	enum fence_parsed cut = more ? FENCE_PARSED_TINY : FENCE_PARSED_MALFORMED;
+	if (packet->xdp)
+		return bpf_xdp_load_bytes(packet->ctx, packet->at + at, to, n);
+	return bpf_skb_load_bytes(packet->ctx, packet->at + at, to, n);
+}
 
-	if (spot->tcp + sizeof(struct tcphdr) > spot->end)
-		return cut;
-	return tcp + sizeof(struct tcphdr) > end ? cut : FENCE_PARSED_TCP;
+static __always_inline enum fence_parsed fence_parse_tcp(
+	const struct tcphdr *tcp, struct fence_spot *spot)
+{
+	spot->octets = spot->tcp + tcp->doff * 4;
+	spot->port = bpf_ntohs(tcp->dest);
+	spot->opens = tcp->syn && !tcp->ack;
+	return FENCE_PARSED_TCP;
+}
+
+/* Is there a whole TCP header at spot->tcp? (Its options are not looked at.) `usual`: where it is in
+ * nearly every packet; a constant. */
+static __always_inline enum fence_parsed fence_parse_end(
+	const struct fence_packet *packet, struct fence_spot *spot, __u32 usual, int more)
+{
+	const struct tcphdr *tcp = packet->data + usual;
+	struct tcphdr copy;
+
+	if (spot->tcp + sizeof(*tcp) > spot->end)
+		return more ? FENCE_PARSED_TINY : FENCE_PARSED_MALFORMED;
+	if (spot->tcp == usual && (const void *)(tcp + 1) <= packet->end)
+		return fence_parse_tcp(tcp, spot);
+	if (fence_read(packet, spot->tcp, &copy, sizeof(copy)) == 0)
+		return fence_parse_tcp(&copy, spot);
+	return more ? FENCE_PARSED_TINY : FENCE_PARSED_MALFORMED;
 }
 
 static __always_inline enum fence_parsed fence_parse_v4(
-	const void *data, const void *end, __u32 total, struct fence_spot *spot)
+	const struct fence_packet *packet, struct fence_spot *spot)
 {
-	const struct iphdr *ip = data;
-	__u32 length, fragment;
+	const struct iphdr *ip = packet->data;
+	__u32 total = packet->total, length, fragment;
 
-	if ((const void *)(ip + 1) > end || ip->ihl < 5)
+	if ((const void *)(ip + 1) > packet->end || ip->ihl < 5)
 		return FENCE_PARSED_MALFORMED;
 	if (ip->protocol != IPPROTO_TCP)
 		return FENCE_PARSED_OTHER;
@@ -89,13 +125,17 @@ static __always_inline enum fence_parsed fence_parse_v4(
 		return FENCE_PARSED_MALFORMED;
 	spot->tcp = ip->ihl * 4;
 	spot->end = length;
-	return fence_parse_end(data, end, spot, fragment & FENCE_IP_MORE);
+	return fence_parse_end(packet, spot, sizeof(*ip), fragment & FENCE_IP_MORE);
 }
 
+/* One bit each: five comparisons would be five ways for the verifier. */
 static __always_inline int fence_is_extension(__u8 next)
 {
-	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_FRAGMENT ||
-	       next == IPPROTO_AH || next == IPPROTO_DSTOPTS;
+	const __u64 extensions = 1ull << IPPROTO_HOPOPTS | 1ull << IPPROTO_ROUTING |
+				 1ull << IPPROTO_FRAGMENT | 1ull << IPPROTO_AH |
+				 1ull << IPPROTO_DSTOPTS;
+
+	return next < 64 && (extensions >> next & 1);
 }
 
 /* Of the extension header `next`, in octets. Not static: so the verifier looks at it once, and not
@@ -112,32 +152,34 @@ __noinline __u32 fence_extension_length(__u32 next, __u32 length)
 }
 
 static __always_inline enum fence_parsed fence_parse_v6(
-	const void *data, const void *end, __u32 total, struct fence_spot *spot)
+	const struct fence_packet *packet, struct fence_spot *spot)
 {
-	const struct ipv6hdr *ip = data;
-	__u32 more = 0, at = sizeof(*ip);
+	const struct ipv6hdr *ip = packet->data;
+	__u32 total = packet->total, more = 0, at = sizeof(*ip);
 	__u8 next;
 
-	if ((const void *)(ip + 1) > end)
+	if ((const void *)(ip + 1) > packet->end)
 		return FENCE_PARSED_MALFORMED;
 	next = ip->nexthdr;
 	spot->end = ip->payload_len ? sizeof(*ip) + bpf_ntohs(ip->payload_len) : total;
 	if (spot->end > total)
 		return FENCE_PARSED_MALFORMED;
+#pragma unroll
 	for (int i = 0; i < FENCE_EXTENSIONS_MAX; i++) {
-		const struct fence_fragment *header = data + at;
+		struct fence_fragment header;
 
 		if (!fence_is_extension(next))
 			break;
-		if ((const void *)(header + 1) > end || at + sizeof(*header) > spot->end)
+		if (at + sizeof(header) > spot->end ||
+			fence_read(packet, at, &header, sizeof(header)) != 0)
 			return FENCE_PARSED_MALFORMED;
 		if (next == IPPROTO_FRAGMENT) {
-			if (header->offset & bpf_htons(FENCE_IP6_OFFSET))
+			if (header.offset & bpf_htons(FENCE_IP6_OFFSET))
 				return FENCE_PARSED_FRAGMENT;
-			more |= header->offset & bpf_htons(FENCE_IP6_MORE);
+			more |= header.offset & bpf_htons(FENCE_IP6_MORE);
 		}
-		at += fence_extension_length(next, header->reserved);
-		next = header->next;
+		at += fence_extension_length(next, header.reserved);
+		next = header.next;
 		if (at > FENCE_HEADERS_MAX)
 			return FENCE_PARSED_DEEP;
 	}
@@ -146,21 +188,20 @@ static __always_inline enum fence_parsed fence_parse_v6(
 	if (next != IPPROTO_TCP)
 		return FENCE_PARSED_OTHER;
 	spot->tcp = at;
-	return fence_parse_end(data, end, spot, more);
+	return fence_parse_end(packet, spot, sizeof(*ip), more);
 }
 
-/* An IP packet of `total` octets, of which those up to `end` can be seen. */
 static __always_inline enum fence_parsed fence_parse_ip(
-	const void *data, const void *end, __u32 total, struct fence_spot *spot)
+	const struct fence_packet *packet, struct fence_spot *spot)
 {
-	const __u8 *first = data;
+	const __u8 *first = packet->data;
 
-	if ((const void *)(first + 1) > end)
+	if ((const void *)(first + 1) > packet->end)
 		return FENCE_PARSED_MALFORMED;
 	if (*first >> 4 == 4)
-		return fence_parse_v4(data, end, total, spot);
+		return fence_parse_v4(packet, spot);
 	if (*first >> 4 == 6)
-		return fence_parse_v6(data, end, total, spot);
+		return fence_parse_v6(packet, spot);
 	return FENCE_PARSED_MALFORMED;
 }
 
@@ -169,26 +210,31 @@ struct fence_vlan {
 	__be16 next;
 };
 
-/* Length of the Ethernet header with its tags; 0: not IP; -1: cut short. */
-static __always_inline int fence_parse_ethernet(const void *data, const void *end)
+/* Length of the Ethernet header with its tags; 0: not IP; -1: cut short. packet->data goes on to
+ * what follows it, step by step: the verifier takes no pointer into a packet plus a number in a
+ * register. */
+static __always_inline int fence_parse_ethernet(struct fence_packet *packet)
 {
-	const struct ethhdr *ethernet = data;
+	const struct ethhdr *ethernet = packet->data;
 	int at = sizeof(*ethernet);
 	__be16 next;
 
-	if ((const void *)(ethernet + 1) > end)
+	if ((const void *)(ethernet + 1) > packet->end)
 		return -1;
+	packet->data = ethernet + 1;
 	next = ethernet->h_proto;
 #pragma unroll
 	for (int i = 0; i < FENCE_VLAN_TAGS_MAX; i++) {
-		const struct fence_vlan *vlan = data + at;
+		const struct fence_vlan *vlan = packet->data;
 
 		if (next != bpf_htons(ETH_P_8021Q) && next != bpf_htons(ETH_P_8021AD))
 			break;
-		if ((const void *)(vlan + 1) > end)
+		if ((const void *)(vlan + 1) > packet->end)
 			return -1;
 		next = vlan->next;
 		at += sizeof(*vlan);
+		packet->data = vlan + 1;
+		barrier_var(packet->data);
 	}
 	return next == bpf_htons(ETH_P_IP) || next == bpf_htons(ETH_P_IPV6) ? at : 0;
 }
@@ -205,19 +251,19 @@ static __always_inline void fence_map_v4(__u8 out[16], __u32 v4)
 
 /* Source and destination of an IP packet that was parsed. 0: there are none. */
 static __always_inline int fence_addresses(
-	const void *data, const void *end, __u8 from[16], __u8 to[16])
+	const struct fence_packet *packet, __u8 from[16], __u8 to[16])
 {
-	const struct iphdr *v4 = data;
-	const struct ipv6hdr *v6 = data;
+	const struct iphdr *v4 = packet->data;
+	const struct ipv6hdr *v6 = packet->data;
 
-	if ((const void *)(v4 + 1) > end)
+	if ((const void *)(v4 + 1) > packet->end)
 		return 0;
 	if (v4->version == 4) {
 		fence_map_v4(from, v4->saddr);
 		fence_map_v4(to, v4->daddr);
 		return 1;
 	}
-	if ((const void *)(v6 + 1) > end)
+	if ((const void *)(v6 + 1) > packet->end)
 		return 0;
 	__builtin_memcpy(from, &v6->saddr, 16);
 	__builtin_memcpy(to, &v6->daddr, 16);

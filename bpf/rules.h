@@ -19,11 +19,32 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
-/* Tries are seldom: unrolled they would only fill the instruction cache. */
+/*
+ * The kernel shall ask for CAP_BPF and CAP_NET_ADMIN only. Without CAP_PERFMON its verifier also
+ * follows what a CPU may speculate, and so for the programs
+ *	- loops are unrolled: speculation does not stop at a counter's end; and they are functions of
+ *	  their own, looked at once (with any arguments, NULL too) rather than for each way that leads
+ *	  to a call;
+ *	- one of two neighbours is chosen by a branch: a pointer plus a number in a register would need
+ *	  a mask, and from then on no two ways count as the same.
+ */
 #ifdef __bpf__
-#define FENCE_LOOP _Pragma("clang loop unroll(disable)")
+#define FENCE_FUNCTION __attribute__((weak, noinline)) /* weak: nothing is guessed about it */
+#define FENCE_LOOP     _Pragma("unroll")
+#define FENCE_AT(pair, second)                                                                     \
+	({                                                                                         \
+		__typeof__(&(pair)[0]) at_ = (pair);                                               \
+		barrier_var(at_);                                                                  \
+		if ((second)&1) {                                                                  \
+			at_++;                                                                     \
+			barrier_var(at_);                                                          \
+		}                                                                                  \
+		at_;                                                                               \
+	})
 #else
+#define FENCE_FUNCTION static __always_inline
 #define FENCE_LOOP
+#define FENCE_AT(pair, second) (&(pair)[(second)&1])
 #endif
 
 #define FENCE_TRIES        8
@@ -37,23 +58,75 @@ static __always_inline __u64 fence_cost(const struct fence_rate *rate, __u64 uni
 	return units * rate->interval >> FENCE_RATE_SHIFT;
 }
 
+static __always_inline __u64 fence_later(__u64 a, __u64 b)
+{
+	return a > b ? a : b;
+}
+
+enum fence_try { FENCE_REFUSED, FENCE_TAKEN, FENCE_LOST };
+
+static __always_inline enum fence_try fence_take_once(
+	__u64 *tat, __u64 cost, __u64 limit, __u64 now)
+{
+	__u64 old = *(volatile __u64 *)tat;
+	__u64 to = fence_later(old, now) + cost;
+
+	if (to > limit)
+		return FENCE_REFUSED;
+	return __sync_val_compare_and_swap(tat, old, to) == old ? FENCE_TAKEN : FENCE_LOST;
+}
+
+/* After the first try was lost, which is seldom. */
+FENCE_FUNCTION int fence_take_again(__u64 *tat, __u64 cost, __u64 limit, __u64 now)
+{
+	if (!tat)
+		return 0;
+	FENCE_LOOP
+	for (int i = 1; i < FENCE_TRIES; i++) {
+		enum fence_try result = fence_take_once(tat, cost, limit, now);
+
+		if (result != FENCE_LOST)
+			return result == FENCE_TAKEN;
+	}
+	return 0;
+}
+
 /* Takes units if the budget has them. */
 static __always_inline int fence_take(
 	__u64 *tat, const struct fence_rate *rate, __u64 units, __u64 now)
 {
-	__u64 cost = fence_cost(rate, units);
+	__u64 cost = fence_cost(rate, units), limit = now + rate->burst;
+	enum fence_try result;
 
 	if (rate->interval == 0)
 		return 1;
-	FENCE_LOOP
-	for (int i = 0; i < FENCE_TRIES; i++) {
-		__u64 old = *(volatile __u64 *)tat;
-		__u64 from = old > now ? old : now;
+	result = fence_take_once(tat, cost, limit, now);
+	if (result != FENCE_LOST)
+		return result == FENCE_TAKEN;
+	return fence_take_again(tat, cost, limit, now);
+}
 
-		if (from + cost > now + rate->burst)
-			return 0;
-		if (__sync_val_compare_and_swap(tat, old, from + cost) == old)
-			return 1;
+/* Returns the new tat; 0: lost. */
+static __always_inline __u64 fence_charge_once(__u64 *tat, __u64 cost, __u64 limit, __u64 now)
+{
+	__u64 old = *(volatile __u64 *)tat;
+	__u64 to = fence_later(old, now) + cost;
+
+	if (to > limit + FENCE_PAUSE_NS_MAX)
+		to = limit + FENCE_PAUSE_NS_MAX;
+	return __sync_val_compare_and_swap(tat, old, to) == old ? to : 0;
+}
+
+FENCE_FUNCTION __u64 fence_charge_again(__u64 *tat, __u64 cost, __u64 limit, __u64 now)
+{
+	if (!tat)
+		return 0;
+	FENCE_LOOP
+	for (int i = 1; i < FENCE_TRIES; i++) {
+		__u64 to = fence_charge_once(tat, cost, limit, now);
+
+		if (to != 0)
+			return to;
 	}
 	return 0;
 }
@@ -62,22 +135,14 @@ static __always_inline int fence_take(
 static __always_inline __u64 fence_charge(
 	__u64 *tat, const struct fence_rate *rate, __u64 units, __u64 now)
 {
-	__u64 cost = fence_cost(rate, units);
-	__u64 limit = now + rate->burst;
+	__u64 cost = fence_cost(rate, units), limit = now + rate->burst, to;
 
 	if (rate->interval == 0)
 		return 0;
-	FENCE_LOOP
-	for (int i = 0; i < FENCE_TRIES; i++) {
-		__u64 old = *(volatile __u64 *)tat;
-		__u64 to = (old > now ? old : now) + cost;
-
-		if (to > limit + FENCE_PAUSE_NS_MAX)
-			to = limit + FENCE_PAUSE_NS_MAX;
-		if (__sync_val_compare_and_swap(tat, old, to) == old)
-			return to > limit ? to - limit : 0;
-	}
-	return 0;
+	to = fence_charge_once(tat, cost, limit, now);
+	if (to == 0)
+		to = fence_charge_again(tat, cost, limit, now);
+	return to > limit ? to - limit : 0;
 }
 
 /* How many units are left now; ~0: no limit. For people to read: divides, so not for the kernel. */
@@ -117,16 +182,17 @@ static __always_inline void fence_gauge_drop(__u32 *gauge)
 static __always_inline enum fence_reason fence_judge_connection(const struct fence_rules *rules,
 	struct fence_source *source, struct fence_totals *totals, __u32 standing, __u64 now)
 {
-	standing &= 1;
-	if (fence_full(source->gauge[FENCE_OPEN], rules->source_max[FENCE_OPEN][standing]))
+	if (fence_full(
+		    source->gauge[FENCE_OPEN], *FENCE_AT(rules->source_max[FENCE_OPEN], standing)))
 		return FENCE_OVER_OPEN;
-	if (fence_full(totals->gauge[FENCE_OPEN][standing], rules->all_max[FENCE_OPEN][standing]))
+	if (fence_full(*FENCE_AT(totals->gauge[FENCE_OPEN], standing),
+		    *FENCE_AT(rules->all_max[FENCE_OPEN], standing)))
 		return FENCE_OVER_OPEN_ALL;
 	if (!fence_take(&source->tat[FENCE_CONNECTIONS],
-		    &rules->source[FENCE_CONNECTIONS][standing], 1, now))
+		    FENCE_AT(rules->source[FENCE_CONNECTIONS], standing), 1, now))
 		return FENCE_OVER_CONNECTIONS;
-	if (!fence_take(&totals->tat[FENCE_CONNECTIONS][standing],
-		    &rules->all[FENCE_CONNECTIONS][standing], 1, now))
+	if (!fence_take(FENCE_AT(totals->tat[FENCE_CONNECTIONS], standing),
+		    FENCE_AT(rules->all[FENCE_CONNECTIONS], standing), 1, now))
 		return FENCE_OVER_CONNECTIONS_ALL;
 	return FENCE_PASS;
 }
@@ -135,17 +201,17 @@ static __always_inline enum fence_reason fence_judge_connection(const struct fen
 static __always_inline enum fence_reason fence_judge_handshake(const struct fence_rules *rules,
 	struct fence_source *source, struct fence_totals *totals, __u32 standing, __u64 now)
 {
-	standing &= 1;
-	if (fence_full(source->gauge[FENCE_SHAKING], rules->source_max[FENCE_SHAKING][standing]))
+	if (fence_full(source->gauge[FENCE_SHAKING],
+		    *FENCE_AT(rules->source_max[FENCE_SHAKING], standing)))
 		return FENCE_OVER_SHAKING;
-	if (fence_full(totals->gauge[FENCE_SHAKING][standing],
-		    rules->all_max[FENCE_SHAKING][standing]))
+	if (fence_full(*FENCE_AT(totals->gauge[FENCE_SHAKING], standing),
+		    *FENCE_AT(rules->all_max[FENCE_SHAKING], standing)))
 		return FENCE_OVER_SHAKING_ALL;
-	if (!fence_take(&source->tat[FENCE_HANDSHAKES], &rules->source[FENCE_HANDSHAKES][standing],
-		    1, now))
+	if (!fence_take(&source->tat[FENCE_HANDSHAKES],
+		    FENCE_AT(rules->source[FENCE_HANDSHAKES], standing), 1, now))
 		return FENCE_OVER_HANDSHAKES;
-	if (!fence_take(&totals->tat[FENCE_HANDSHAKES][standing],
-		    &rules->all[FENCE_HANDSHAKES][standing], 1, now))
+	if (!fence_take(FENCE_AT(totals->tat[FENCE_HANDSHAKES], standing),
+		    FENCE_AT(rules->all[FENCE_HANDSHAKES], standing), 1, now))
 		return FENCE_OVER_HANDSHAKES_ALL;
 	return FENCE_PASS;
 }
@@ -174,11 +240,11 @@ static __always_inline void fence_meter_add(const struct fence_rules *rules,
 	struct fence_source *source, struct fence_totals *totals, __u32 standing, __u32 meter,
 	__u64 units, __u64 now, enum fence_reason reason, struct fence_pause *pause)
 {
-	standing &= 1;
 	fence_pause_add(pause,
-		fence_charge(&source->tat[meter], &rules->source[meter][standing], units, now),
 		fence_charge(
-			&totals->tat[meter][standing], &rules->all[meter][standing], units, now),
+			&source->tat[meter], FENCE_AT(rules->source[meter], standing), units, now),
+		fence_charge(FENCE_AT(totals->tat[meter], standing),
+			FENCE_AT(rules->all[meter], standing), units, now),
 		reason);
 }
 

@@ -19,10 +19,12 @@ struct fence_segment {
 	__u32 bytes;
 };
 
-/* What is known of a connection from its peer's address. */
+/* What is known of a connection from its peer's address. `counts`: if it is not exempt, it is in the
+ * gauges. Every octet of it is written. */
 static __always_inline void fence_session_fill(struct fence_session *session,
-	const struct fence_rules *rules, const __u8 address[16], __u64 now)
+	const struct fence_rules *rules, const __u8 address[16], int counts, __u64 now)
 {
+	int exempt = fence_listed(address, now) == FENCE_ALLOWED;
 	struct fence_key source;
 	__u64 hash;
 
@@ -32,25 +34,44 @@ static __always_inline void fence_session_fill(struct fence_session *session,
 	session->board = fence_board_place(hash);
 	session->tag = fence_board_tag(hash);
 	session->standing = fence_standing_of(&source, now);
-	session->exempt = fence_listed(address, now) == FENCE_ALLOWED;
+	session->exempt = exempt;
+	session->counted = counts && !exempt;
+	session->looks = 0;
+	__builtin_memset(session->pad, 0, sizeof(session->pad));
 }
 
 /* ---- metering ---- */
 
-static __always_inline void fence_pause_tell(
-	const struct fence_session *session, const struct fence_pause *pause, __u32 lane, __u64 now)
+/* Words that are 0 are not written. A function of its own: here alone a number is added to a pointer
+ * (rules.h). */
+FENCE_FUNCTION int fence_board_write(
+	__u32 lane, __u32 place, __u64 source, __u32 standing, __u64 all)
 {
 	__u32 zero = 0;
 	struct fence_board *board = bpf_map_lookup_elem(&fence_board, &zero);
 
 	if (!board)
-		return;
+		return 0;
+	lane &= FENCE_LANES - 1;
+	place &= FENCE_BOARD_PLACES - 1;
+	standing &= FENCE_STANDINGS - 1;
+	if (source)
+		*(volatile __u64 *)&board->source[lane][place] = source;
+	if (all)
+		*(volatile __u64 *)&board->all[lane][standing] = all;
+	return 0;
+}
+
+static __always_inline void fence_pause_tell(
+	const struct fence_session *session, const struct fence_pause *pause, __u32 lane, __u64 now)
+{
+	__u64 source = 0, all = 0;
+
 	if (pause->source_ns)
-		*(volatile __u64 *)&board->source[lane][session->board & (FENCE_BOARD_PLACES - 1)] =
-			fence_board_word(session->tag, now + pause->source_ns);
+		source = fence_board_word(session->tag, now + pause->source_ns);
 	if (pause->all_ns)
-		*(volatile __u64 *)&board->all[lane][session->standing & 1] =
-			fence_board_word(0, now + pause->all_ns);
+		all = fence_board_word(0, now + pause->all_ns);
+	fence_board_write(lane, session->board, source, session->standing, all);
 }
 
 static __always_inline enum fence_reason fence_meter_segment(const struct fence_rules *rules,
@@ -107,21 +128,24 @@ static __always_inline int fence_is_hello(
 /* A line of text: begins with printable octets and ends with CRLF. */
 static __always_inline int fence_is_text(struct __sk_buff *skb, const struct fence_segment *segment)
 {
-	__u32 n = segment->bytes;
 	__u8 head[FENCE_TEXT_BYTES], tail[2];
+	__u32 n = segment->bytes, look;
 
-	if (n < 1 + sizeof(tail) || n > FENCE_TEXT_BYTES_MAX ||
-		bpf_skb_load_bytes(skb, segment->at, head, 1) != 0 || head[0] < ' ' ||
-		head[0] > '~')
+	if (n < 1 + sizeof(tail) || n > FENCE_TEXT_BYTES_MAX)
 		return 0;
-	if (bpf_skb_load_bytes(skb, segment->at + n - sizeof(tail), tail, sizeof(tail)) != 0 ||
-		tail[0] != '\r' || tail[1] != '\n')
+	n -= sizeof(tail);
+	look = n < sizeof(head) ? n : sizeof(head);
+	barrier_var(look);
+	look = ((look - 1) & (sizeof(head) - 1)) + 1; /* the same, in the verifier's words */
+	__builtin_memset(head, ' ', sizeof(head));    /* what a short line leaves over */
+	if (bpf_skb_load_bytes(skb, segment->at, head, look) != 0)
 		return 0;
-	for (__u32 i = 1; i < FENCE_TEXT_BYTES && i < n - sizeof(tail); i++)
-		if (bpf_skb_load_bytes(skb, segment->at + i, head, 1) != 0 || head[0] < ' ' ||
-			head[0] > '~')
+#pragma unroll
+	for (int i = 0; i < FENCE_TEXT_BYTES; i++)
+		if (head[i] < ' ' || head[i] > '~')
 			return 0;
-	return 1;
+	return bpf_skb_load_bytes(skb, segment->at + n, tail, sizeof(tail)) == 0 &&
+	       tail[0] == '\r' && tail[1] == '\n';
 }
 
 static __always_inline void fence_signals(

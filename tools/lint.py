@@ -18,6 +18,7 @@ MAY = {
     "ring": ["base"],
     "tls": ["base", "config"],
     "smtp": ["base", "config"],
+    "sts": ["base"],
     "policy": ["base", "config", "smtp/envelope.h"],
     "spool": ["base", "config", "ring", "smtp/envelope.h"],
     "fence": ["base", "config", "bpf/abi.h", "bpf/rules.h", "bpf/bpf.h", "bpf/libbpf.h"],

@@ -68,6 +68,16 @@ static struct place place_xdp(const char *interface, int program)
 	return place;
 }
 
+/* An interface of another network namespace can have the same number: does the program run at ours? */
+static bool xdp_here(unsigned index, uint32_t program)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, opts);
+
+	return bpf_xdp_query((int)index, 0, &opts) == 0 &&
+	       (opts.prog_id == program || opts.drv_prog_id == program ||
+		       opts.skb_prog_id == program);
+}
+
 /* Is the link still there? The kernel says 0 of a cgroup or an interface that has gone. */
 static bool link_fits(int fd, const struct place *place)
 {
@@ -77,7 +87,8 @@ static bool link_fits(int fd, const struct place *place)
 	if (place->id == 0 || bpf_obj_get_info_by_fd(fd, &info, &n) != 0)
 		return false;
 	if (place->type == BPF_XDP)
-		return info.type == BPF_LINK_TYPE_XDP && info.xdp.ifindex == place->id;
+		return info.type == BPF_LINK_TYPE_XDP && info.xdp.ifindex == place->id &&
+		       xdp_here(info.xdp.ifindex, info.prog_id);
 	return info.type == BPF_LINK_TYPE_CGROUP && info.cgroup.cgroup_id == place->id &&
 	       info.cgroup.attach_type == place->type;
 }

@@ -13,6 +13,11 @@
  *
  * Maps that do not fit are only replaced once the new programs run (kernel_pin_maps): a start that
  * fails leaves the folder's maps as they were.
+ *
+ * A folder is one gateway's at a time: a second one would give the first one's links its own
+ * programs, and the first one's sockets would be limited by nobody. The lock is flock(2), which goes
+ * with its holder. A bpf file system lets everybody make folders in its root: one that somebody else
+ * owns or may write to is not used, for its owner could take pins away.
  */
 #include "fence/kernel-private.h"
 
@@ -23,6 +28,7 @@
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -42,23 +48,50 @@ static int not_bpf(const char *pin, struct err *err)
 		pin);
 }
 
+/* Is it ours alone? */
+static int folder_take(int fd, const char *pin, struct err *err)
+{
+	struct stat stat;
+
+	if (fstat(fd, &stat) != 0)
+		return err_set(err, "pin: cannot look at %s: %s", pin, strerror(errno));
+	if ((stat.st_uid != geteuid() && stat.st_uid != 0) ||
+		(stat.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		return err_set(err,
+			"pin: %s is somebody else's, or others may write to it: remove it, or give "
+			"it to uid %u with mode 0700",
+			pin, (unsigned)geteuid());
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	return err_set(err, "pin: cannot lock %s: %s", pin,
+		errno == EWOULDBLOCK ? "another gateway has it: name another folder"
+				     : strerror(errno));
+}
+
 int kernel_pin_open(struct fence_kernel *kernel, const char *pin, struct err *err)
 {
 	bool made = mkdir(pin, 0700) == 0;
 	struct statfs fs;
+	int fd;
 
 	if (snprintf(kernel->pin, PATH_MAX, "%s", pin) >= PATH_MAX)
 		return err_set(err, "pin: the name is too long");
-	kernel->pin_fd = open(pin, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (kernel->pin_fd < 0)
+	fd = open(pin, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
 		return err_set(err, "pin: cannot open %s: %s", pin, strerror(errno));
-	if (fstatfs(kernel->pin_fd, &fs) == 0 && fs.f_type == BPF_FS_MAGIC)
-		return 0;
-	close(kernel->pin_fd);
-	kernel->pin_fd = -1;
-	if (made)
-		rmdir(pin);
-	return not_bpf(pin, err);
+	if (fstatfs(fd, &fs) != 0 || fs.f_type != BPF_FS_MAGIC) {
+		not_bpf(pin, err);
+		close(fd);
+		if (made)
+			rmdir(pin);
+		return -1;
+	}
+	if (folder_take(fd, pin, err) != 0) {
+		close(fd);
+		return -1;
+	}
+	kernel->pin_fd = fd;
+	return 0;
 }
 
 /* NULL: fits. */

@@ -6,8 +6,11 @@
 #include "tests/unit/fence/kernel_box.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -487,4 +490,81 @@ Test(fence_kernel_pin, others_files_stay)
 	fence_kernel_close(kernel, true);
 	cr_expect(access(BOX_PIN "/theirs", F_OK) == 0);
 	cr_expect(files_n(BOX_PIN) == 1);
+}
+
+/* The first one's links would get the second one's programs, which do not know its sockets. */
+Test(fence_kernel_pin, one_gateway_a_folder)
+{
+	struct fence_settings settings = pinned();
+	struct fence_kernel *kernel, *second;
+	struct fence_rules rules, again;
+	struct err err = {""};
+	uint32_t link, program;
+
+	box_bpffs();
+	kernel = opened(&settings, &rules);
+	link = box_link_id(kernel->links[0].fd);
+	program = box_link_program(kernel->links[0].fd);
+	cr_expect(box_kernel_open(&second, &settings, &again, -1, &err) == -1);
+	cr_expect(strstr(err.text, "another gateway") != NULL, "%s", err.text);
+	cr_expect(box_link_lives(link) && box_link_program(kernel->links[0].fd) == program);
+	fence_kernel_close(kernel, false);
+	kernel = opened(&settings, &rules);
+	fence_kernel_close(kernel, true);
+}
+
+/* Everybody may make a folder in the root of a bpf file system. */
+Test(fence_kernel_pin, a_folder_of_somebody_else)
+{
+	static const struct {
+		uid_t owner;
+		mode_t mode;
+		bool fits;
+	} cases[] = {{65534, 0700, false}, {0, 0770, false}, {0, 0707, false}, {0, 0755, true}};
+	struct fence_settings settings = pinned();
+
+	box_bpffs();
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct fence_kernel *kernel;
+		struct fence_rules rules;
+		struct err err = {""};
+		int res;
+
+		cr_assert(mkdir(BOX_PIN, 0700) == 0 && chmod(BOX_PIN, cases[i].mode) == 0 &&
+			  chown(BOX_PIN, cases[i].owner, 0) == 0);
+		res = box_kernel_open(&kernel, &settings, &rules, -1, &err);
+		cr_expect((res == 0) == cases[i].fits, "case %zu: %s", i, err.text);
+		if (res == 0)
+			fence_kernel_close(kernel, true);
+		else
+			cr_expect(files_n(BOX_PIN) == 0 && rmdir(BOX_PIN) == 0);
+	}
+}
+
+/* Loopback is number 1 everywhere. */
+Test(fence_kernel_pin, another_network_namespace)
+{
+	const char *name = "lo";
+	struct fence_settings settings = pinned();
+	LIBBPF_OPTS(bpf_xdp_query_opts, opts);
+	struct fence_kernel *kernel;
+	struct fence_rules rules;
+	uint32_t link;
+	int before;
+
+	box_bpffs();
+	settings.interfaces = &name;
+	settings.interfaces_n = 1;
+	kernel = opened(&settings, &rules);
+	link = box_link_id(kernel->links[0].fd);
+	fence_kernel_close(kernel, false);
+	before = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	cr_assert(before >= 0 && unshare(CLONE_NEWNET) == 0);
+	kernel = opened(&settings, &rules);
+	cr_expect(box_link_id(kernel->links[0].fd) != link);
+	cr_expect(box_gone(box_link_lives, link), "nothing stays at the old one");
+	cr_expect(bpf_xdp_query(1, 0, &opts) == 0 &&
+		  opts.prog_id == box_link_program(kernel->links[0].fd));
+	fence_kernel_close(kernel, true);
+	close(before);
 }
