@@ -338,6 +338,7 @@ static void channel_packet(struct child *child)
 		child->answer_next = true;
 		return;
 	case CHANNEL_FAILED:
+		child->fence_error.text[0] = '\0';
 		err_set(&err, "%s", packet.text);
 		reload_end(child, &err);
 		return;

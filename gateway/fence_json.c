@@ -219,14 +219,17 @@ static json_t *counts_json(struct fence *fence)
 	return list;
 }
 
-static json_t *status_answer(struct fence *fence, const struct fence_status *status,
+static json_t *status_answer(struct fence *fence, const struct fence_status *small,
 	const struct control_fence_request *request)
 {
+	struct fence_status all = *small;
+	const struct fence_status *status = &all;
 	static const char *const running[] = {[FENCE_RUNNING_KERNEL] = "kernel",
 		[FENCE_RUNNING_USER] = "user",
 		[FENCE_RUNNING_OFF] = "off"};
 
 	(void)request;
+	fence_sizes(fence, &all);
 	return answer_of(json_pack("{s:s, s:o, s:o, s:o, s:{s:o, s:o, s:o}, s:o, s:i, s:o, s:o,"
 				   " s:o, s:o, s:o, s:o}",
 		"running", running[status->running], "why", text_or_null(status->why), "hooks",

@@ -312,16 +312,11 @@ static int fence_reload(struct parent *parent, struct err *err)
 	return 0;
 }
 
-static void reload(struct parent *parent)
+static void material_reload(struct parent *parent)
 {
 	struct tls_material *material;
 	struct err err;
 
-	if (fence_reload(parent, &err) != 0) {
-		if (parent->channel >= 0)
-			(void)!channel_send(parent->channel, CHANNEL_FAILED, err.text, -1);
-		return;
-	}
 	if (parent->config->tls.certificates_n > 0) {
 		if (tls_material_load(&material, &parent->config->tls, &err) != 0) {
 			if (parent->channel >= 0)
@@ -332,6 +327,17 @@ static void reload(struct parent *parent)
 		parent->material = material;
 	}
 	material_send(parent);
+}
+
+/* What somebody asked for. */
+static void reload(struct parent *parent)
+{
+	struct err err;
+
+	if (fence_reload(parent, &err) == 0)
+		material_reload(parent);
+	else if (parent->channel >= 0)
+		(void)!channel_send(parent->channel, CHANNEL_FAILED, err.text, -1);
 }
 
 /* ---- the child ---- */
@@ -510,8 +516,9 @@ static void timed(struct parent *parent)
 		event_text(EVENT_NO_COUNT, "restart_failed", "error", err.text);
 		parent->restart_ms = clock_ms() + RESTART_MS_MAX;
 	}
+	/* Nobody asked: a configuration that is being edited is left alone. */
 	if (parent->material != NULL && parent->ready && tls_material_stale(parent->material))
-		reload(parent);
+		material_reload(parent);
 }
 
 static void loop(struct parent *parent)

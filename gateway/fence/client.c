@@ -15,7 +15,7 @@
  *
  * Strikes are for what a source did itself: a handshake it left unfinished, or one too many by its own
  * budget. Being refused because of everybody's budget is none: otherwise a flood would bring penalties
- * to those it crowds out.
+ * to those it crowds out. Nor is a handshake that we gave up.
  *
  * A receive costs no lock and, where the kernel meters, no write.
  */
@@ -270,20 +270,29 @@ enum fence_reason fence_shake(struct fence *fence, struct fence_client *client, 
 	return reason;
 }
 
-void fence_shaken(struct fence *fence, struct fence_client *client, int fd, bool completed)
+void fence_unshaken(struct fence *fence, struct fence_client *client)
 {
 	if (!client->entered || !client->shaking)
 		return;
 	client->shaking = false;
-	if (!client->exempt) {
-		uint64_t now_ns = fence_now_ns();
-
+	if (!client->exempt)
 		gauge_lower(fence, client, FENCE_SHAKING);
-		if (!completed && !behaved(client, now_ns))
-			strike(fence, client, now_ns);
-	}
-	if (completed)
+}
+
+void fence_shaken(struct fence *fence, struct fence_client *client, int fd, bool completed)
+{
+	uint64_t now_ns;
+
+	if (!client->entered || !client->shaking)
+		return;
+	fence_unshaken(fence, client);
+	if (completed) {
 		class_set(fence, client, fd, FENCE_UPGRADED);
+		return;
+	}
+	now_ns = fence_now_ns();
+	if (!client->exempt && !behaved(client, now_ns))
+		strike(fence, client, now_ns);
 }
 
 /* ---- octets ---- */

@@ -120,6 +120,8 @@ typedef void fence_lists_changed(
 void fence_lists_on_change(struct fence_lists *lists, fence_lists_changed *changed, void *ctx);
 MUST_USE int fence_lists_put(
 	struct fence_lists *lists, const struct network *network, const struct fence_net *net);
+/* All of the operator's, and `on_change` is not told: the kernel's are not ours to judge. */
+void fence_lists_forget(struct fence_lists *lists);
 /* The operator's. */
 bool fence_lists_drop(struct fence_lists *lists, const struct network *network);
 /* All entries of the configuration are these from now on; the operator's stay. */

@@ -285,7 +285,10 @@ void fence_child(struct fence *fence)
 	if (fence == NULL || fence->kernel == NULL)
 		return;
 	fence_kernel_child(fence->kernel);
+	fence_lists_on_change(fence->lists, NULL, NULL); /* what comes from there it knows */
+	fence_lists_forget(fence->lists); /* of the start: an operator may have taken some away */
 	fence_kernel_nets_each(fence->kernel, operator_net, fence);
+	fence_lists_on_change(fence->lists, mirror, fence);
 	fence_kernel_behaved_each(fence->kernel, behaved_take, fence);
 	fence_kernel_penalties_each(fence->kernel, penalty_take, fence);
 }
@@ -426,13 +429,12 @@ static void remembered_add(void *ctx, const struct fence_entry *entry)
 }
 
 /* The kernel is told of each that behaved or has a penalty; without it only the limiter knows. */
-static void status_sizes(struct fence *fence, struct fence_status *out)
+void fence_sizes(struct fence *fence, struct fence_status *out)
 {
 	struct remembered sum = {.now_ns = fence_now_ns()};
 
-	out->sources_user = fence_limiter_sources(fence->limiter);
-	out->nets = fence_lists_count(fence->lists);
-	out->samples_dropped = fence_limiter_samples_dropped(fence->limiter);
+	if (fence->running == FENCE_RUNNING_OFF)
+		return;
 	if (fence->kernel != NULL) {
 		fence_kernel_sizes(fence->kernel, out);
 		return;
@@ -468,7 +470,9 @@ void fence_status(struct fence *fence, struct fence_status *out)
 	};
 	if (fence->running == FENCE_RUNNING_OFF)
 		return;
-	status_sizes(fence, out);
+	out->sources_user = fence_limiter_sources(fence->limiter);
+	out->nets = fence_lists_count(fence->lists);
+	out->samples_dropped = fence_limiter_samples_dropped(fence->limiter);
 	totals_add(&out->totals, fence_limiter_totals(fence->limiter));
 	if (fence->kernel != NULL)
 		totals_add(&out->totals, fence_kernel_totals(fence->kernel));

@@ -100,6 +100,8 @@ void fence_leave(struct fence *fence, struct fence_client *client);
 MUST_USE enum fence_reason fence_shake(struct fence *fence, struct fence_client *client, int fd);
 /* It is over. Completed: class UPGRADED. Not: a strike. */
 void fence_shaken(struct fence *fence, struct fence_client *client, int fd, bool completed);
+/* It is over, not completed, and that was our doing: no strike. */
+void fence_unshaken(struct fence *fence, struct fence_client *client);
 
 /* Octets were received. Returns for how many ms no more are to be read; 0: read on. Also says so
  * again later (with bytes 0) while the pause lasts. now_ns: CLOCK_MONOTONIC. */
@@ -127,16 +129,18 @@ struct fence_status {
 	const char *hooks; /* "cgroup_skb sockops xdp:eth0 (native)" */
 	const char *pin;   /* NULL: not pinned */
 	uint32_t sources_max;
-	uint64_t sources_kernel; /* entries now */
+	uint64_t sources_kernel; /* entries now; by fence_sizes() */
 	uint64_t sources_user;
 	uint64_t nets;      /* entries of the lists */
-	uint64_t behaved;   /* sources remembered */
-	uint64_t penalties; /* running */
+	uint64_t behaved;   /* sources remembered; by fence_sizes() */
+	uint64_t penalties; /* running; by fence_sizes() */
 	uint64_t samples_dropped;
 	struct fence_totals totals; /* kernel's and the gateway's gauges together; tat: the later */
 	const struct fence_rules *rules;
 };
 void fence_status(struct fence *fence, struct fence_status *out);
+/* Fills what it takes a walk through the tables to know, and only that. */
+void fence_sizes(struct fence *fence, struct fence_status *out);
 
 /* Sums of all CPUs and threads, by who decided. */
 struct fence_counts {

@@ -11,7 +11,8 @@
  * the one writer is the control thread, which tells `on_change` after it has let go of the lock.
  *
  * Entries lie in an array without holes, so that they can be copied out from an index on; the last
- * one moves to where one was taken away.
+ * one moves to where one was taken away. They are gone through for what has expired only when
+ * something may have: `soonest_ns` is at or before the first end of any.
  *
  * Rejected: a trie (nodes by pointer for what is a handful of lengths); handing out entries by
  * reference (they move).
@@ -40,6 +41,7 @@ struct fence_lists {
 	uint32_t n; /* atomic for readers without the lock */
 	uint32_t operators_n;
 	uint32_t generation;
+	uint64_t soonest_ns;            /* 0: nothing ends */
 	uint32_t lengths[BITS_MAX + 1]; /* entries of so many bits */
 	uint64_t present[BITS_MAX / 64 + 1];
 	fence_lists_changed *changed;
@@ -261,6 +263,8 @@ static int put(
 		*at = lists->n + 1;
 		__atomic_store_n(&lists->n, lists->n + 1, __ATOMIC_RELAXED);
 	}
+	if (net->until_ns != 0 && (lists->soonest_ns == 0 || net->until_ns < lists->soonest_ns))
+		lists->soonest_ns = net->until_ns;
 	node = &lists->nodes[*at - 1];
 	node->net = *net;
 	node->generation = lists->generation;
@@ -306,6 +310,16 @@ int fence_lists_put(
 	if (rc == 0)
 		tell(lists, network);
 	return rc;
+}
+
+void fence_lists_forget(struct fence_lists *lists)
+{
+	for (uint32_t i = lists->n; i > 0; i--) {
+		const struct node *node = &lists->nodes[i - 1];
+
+		if (node->net.origin == FENCE_ORIGIN_OPERATOR)
+			take(lists, find(lists, &node->network, FENCE_ORIGIN_OPERATOR));
+	}
 }
 
 bool fence_lists_drop(struct fence_lists *lists, const struct network *network)
@@ -357,7 +371,17 @@ int fence_lists_config(struct fence_lists *lists, const struct fence_listed *ent
 
 void fence_lists_expire(struct fence_lists *lists, uint64_t now_ns)
 {
-	for (uint32_t i = lists->n; i > 0; i--)
+	uint64_t soonest_ns = UINT64_MAX;
+
+	if (lists->soonest_ns == 0 || lists->soonest_ns > now_ns)
+		return;
+	for (uint32_t i = lists->n; i > 0; i--) {
+		uint64_t until_ns = lists->nodes[i - 1].net.until_ns;
+
 		if (!lasts(&lists->nodes[i - 1].net, now_ns))
 			drop(lists, i - 1);
+		else if (until_ns != 0 && until_ns < soonest_ns)
+			soonest_ns = until_ns;
+	}
+	lists->soonest_ns = soonest_ns == UINT64_MAX ? 0 : soonest_ns;
 }

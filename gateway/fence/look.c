@@ -207,6 +207,10 @@ size_t fence_top(struct fence *fence, enum fence_order order, struct fence_seen 
 		struct known known;
 
 		known_get(fence, out[i].source.address, &known);
+		/* the heap keeps the first of equals, which may be one side's words alone */
+		out[i].state = (struct fence_source){0};
+		state_add(&out[i].state, &known.kernel);
+		state_add(&out[i].state, &known.gateway.state);
 		out[i].standing = known.behaved_until_ns > now_ns ? FENCE_BEHAVED : FENCE_STRANGER;
 		out[i].penalty_ns = left_of(known.penalty_until_ns, now_ns);
 	}
@@ -274,15 +278,29 @@ static struct fence_left left_gauge(const struct fence_rules *rules, const struc
 	};
 }
 
-static void explain_lefts(const struct fence_rules *rules, const struct side *octets,
-	const struct side *shakes, uint64_t now_ns, struct fence_explained *out)
+/* Who connects is metered by the kernel, who is behind a balancer by the gateway: what counts is
+ * where less is left. */
+static struct fence_left less(struct fence_left kernel, struct fence_left gateway)
 {
-	for (unsigned meter = 0; meter < FENCE_METERS; meter++)
+	return gateway.left < kernel.left || gateway.all_left < kernel.all_left ? gateway : kernel;
+}
+
+static void explain_lefts(const struct fence_rules *rules, const struct side *octets,
+	const struct side *gateway, uint64_t now_ns, struct fence_explained *out)
+{
+	for (unsigned m = 0; m < FENCE_METERS; m++) {
+		enum fence_meter meter = (enum fence_meter)m;
+		struct fence_left here = left_rate(rules, gateway, meter, out->standing, now_ns);
+
 		out->lefts[out->lefts_n++] =
-			left_rate(rules, meter == FENCE_HANDSHAKES ? shakes : octets,
-				(enum fence_meter)meter, out->standing, now_ns);
-	out->lefts[out->lefts_n++] = left_gauge(rules, octets, FENCE_OPEN, out->standing);
-	out->lefts[out->lefts_n++] = left_gauge(rules, shakes, FENCE_SHAKING, out->standing);
+			meter == FENCE_HANDSHAKES
+				? here
+				: less(left_rate(rules, octets, meter, out->standing, now_ns),
+					  here);
+	}
+	out->lefts[out->lefts_n++] = less(left_gauge(rules, octets, FENCE_OPEN, out->standing),
+		left_gauge(rules, gateway, FENCE_OPEN, out->standing));
+	out->lefts[out->lefts_n++] = left_gauge(rules, gateway, FENCE_SHAKING, out->standing);
 }
 
 /* As fence_enter() and the programs go about it, on copies. */
@@ -336,6 +354,8 @@ void fence_explain(
 		octets = (struct side){"kernel", &known.kernel, fence_kernel_totals(fence->kernel)};
 	explain_lefts(rules, &octets, &gateway, now_ns, out);
 	out->verdict = verdict_of(rules, &octets, out, now_ns);
+	if (out->verdict == FENCE_PASS) /* of one that came through a balancer */
+		out->verdict = verdict_of(rules, &gateway, out, now_ns);
 }
 
 /* ---- counts ---- */

@@ -3,7 +3,9 @@
  * guard.c -- what a session asks of the fence and tells it.
  *
  * Octets over a budget are never thrown away: they stay in the kernel while reading is paused, and
- * TCP tells the sender. The time of a pause is not the client's: its limits begin anew after it.
+ * TCP tells the sender. The time of a pause is not the client's: its limits move on by as much, and
+ * by no more, so nobody gains time by being over a budget. Only the dialogue is paused: what comes in
+ * a handshake, or after our last reply, is metered, and has limits that nothing moves.
  * A handshake that may not begin is answered 421, not 454: a sender that is told "TLS not available"
  * would go on in clear.
  */
@@ -39,18 +41,30 @@ bool session_guard_shake(
 	return false;
 }
 
+/* Ended by us: no fault of the client's. */
+static bool ours(enum session_end end)
+{
+	return end == SESSION_END_SHUTDOWN || end == SESSION_END_MEMORY;
+}
+
 void session_guard_shaken(struct session *session, bool completed)
 {
-	if (session->client.shaking)
+	if (!session->client.shaking)
+		return;
+	if (!completed && ours(session->end))
+		fence_unshaken(fence_of(session), &session->client);
+	else
 		fence_shaken(fence_of(session), &session->client, session->fd, completed);
 }
 
 static void pause_for(struct session *session, uint32_t ms)
 {
-	if (ms == 0)
+	if (ms == 0 || session->stage > SESSION_STAGE_SMTP)
 		return;
-	if (session->pause_until_ms == 0)
+	if (session->pause_until_ms == 0) {
 		count(COUNTER_SESSIONS_PAUSED);
+		session->paused_ms = session_now(session);
+	}
 	session->pause_until_ms = session_now(session) + ms;
 }
 
@@ -69,12 +83,11 @@ bool session_guard_paused(struct session *session)
 		return false;
 	if (session_now(session) < session->pause_until_ms)
 		return true;
-	session->pause_until_ms = 0;
-	session_guard_received(session, 0);
-	if (session->pause_until_ms != 0)
+	session_guard_received(session, 0); /* goes on where a budget is overdrawn still */
+	if (session_now(session) < session->pause_until_ms)
 		return true;
-	session->stage_ms = session_now(session);
-	session_limits_body(session);
+	session->pause_until_ms = 0;
+	session_limits_move(session, session_now(session) - session->paused_ms);
 	return false;
 }
 

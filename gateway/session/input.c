@@ -52,7 +52,7 @@ static bool receive_wanted(struct session *session)
 		return false;
 	if (session->held_n >= SESSION_HELD_MAX || session->wait == SESSION_WAIT_SPLICE)
 		return false;
-	if (session->stage != SESSION_STAGE_LINGER && session_guard_paused(session))
+	if (session_guard_paused(session))
 		return false;
 	return session->stage == SESSION_STAGE_EARLY || session->stage == SESSION_STAGE_SMTP ||
 	       session->stage == SESSION_STAGE_LINGER;

@@ -97,6 +97,20 @@ void session_limits_body(struct session *session)
 	session->window_taken = session->taken;
 }
 
+static uint64_t moved(uint64_t at_ms, uint64_t ms, uint64_t now_ms)
+{
+	return at_ms + ms < now_ms ? at_ms + ms : now_ms;
+}
+
+void session_limits_move(struct session *session, uint64_t ms)
+{
+	uint64_t now = session_now(session);
+
+	session->stage_ms = moved(session->stage_ms, ms, now);
+	session->active_ms = moved(session->active_ms, ms, now);
+	session->window_ms = moved(session->window_ms, ms, now);
+}
+
 void session_limits_update(struct session *session)
 {
 	struct wheel *wheel = ring_wheel(session->worker->facts.ring);

@@ -108,8 +108,10 @@ struct session {
 
 	/* the fence */
 	struct fence_client client;
-	uint64_t pause_until_ms; /* nothing is read until then; 0: not paused */
-	bool behaved;            /* told */
+	uint64_t
+		pause_until_ms; /* nothing is read until then; 0: not paused, or not in the dialogue */
+	uint64_t paused_ms;     /* since when */
+	bool behaved;           /* told */
 
 	/* input */
 	struct op recv;
@@ -257,6 +259,8 @@ void session_limits_init(struct session *session);
 void session_limits_update(struct session *session);
 /* Octets of a message or a chunk begin, or come again after the disk had us wait. */
 void session_limits_body(struct session *session);
+/* So long nothing was read: the client's time begins so much later, and not in the future. */
+void session_limits_move(struct session *session, uint64_t ms);
 
 /* ---- report.c ---- */
 void session_report(const struct session *session);

@@ -33,6 +33,8 @@ void session_stage_set(struct session *session, enum session_stage stage)
 	ASSERT(stage_from[stage] & 1u << session->stage);
 	session->stage = stage;
 	session->stage_ms = session_now(session);
+	if (stage > SESSION_STAGE_SMTP)
+		session->pause_until_ms = 0;
 }
 
 uint64_t session_now(const struct session *session)

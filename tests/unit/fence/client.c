@@ -529,6 +529,30 @@ Test(fence_client, the_board)
 	cr_expect_eq(fence_board_pause(&board, &client, now), 10000, "bounded");
 }
 
+/* Shut down, or short of memory: the gauge falls, and nobody is struck for it. */
+Test(fence_client, a_handshake_that_we_give_up_is_no_strike)
+{
+	struct fence_settings settings = fence_settings_free();
+	struct fence_client client;
+	struct fence *fence;
+
+	settings.strikes_max = 2;
+	fence = fence_start(&settings);
+	for (int i = 0; i < 3; i++) {
+		cr_assert_eq(enter(fence, &client, A), FENCE_PASS, "%d", i);
+		cr_assert_eq(shake(fence, &client), FENCE_PASS);
+		fence_unshaken(fence, &client);
+		fence_unshaken(fence, &client);
+		cr_expect_not(client.shaking);
+		cr_expect_eq(client.class, FENCE_HANDSHAKE);
+		cr_expect_eq(totals_of(fence).gauge[FENCE_SHAKING][FENCE_STRANGER], 0);
+		cr_expect_eq(entry_of(fence, A).state.gauge[FENCE_SHAKING], 0);
+		fence_leave(fence, &client);
+	}
+	cr_expect_eq(entry_of(fence, A).strikes, 0);
+	fence_end(fence);
+}
+
 /* ---- not entered ---- */
 
 Test(fence_client, at_rest_nothing_is_asked)

@@ -159,6 +159,30 @@ Test(fence_lists, the_operator_overrules_the_configuration)
 	fence_lists_close(lists);
 }
 
+Test(fence_lists, each_goes_at_its_time)
+{
+	struct fence_lists *lists = open_lists();
+
+	put(lists, "10.3.0.0/16", BLOCK, OPERATOR, 300);
+	put(lists, "10.1.0.0/16", BLOCK, OPERATOR, 100);
+	put(lists, "10.2.0.0/16", BLOCK, OPERATOR, 200);
+	put(lists, "10.0.0.0/8", BLOCK, CONFIG, 0);
+	put(lists, "10.1.0.0/16", BLOCK, OPERATOR, 250); /* longer, after all */
+	fence_lists_expire(lists, 100);
+	cr_expect_eq(fence_lists_count(lists), 4);
+	fence_lists_expire(lists, 200);
+	cr_expect_eq(fence_lists_count(lists), 3);
+	put(lists, "10.3.0.0/16", BLOCK, OPERATOR, 220); /* shorter */
+	fence_lists_expire(lists, 220);
+	cr_expect_eq(fence_lists_count(lists), 2);
+	cr_expect_eq(match(lists, "10.1.2.3", 220), BLOCK);
+	fence_lists_expire(lists, 250);
+	cr_expect_eq(fence_lists_count(lists), 1);
+	fence_lists_expire(lists, UINT64_MAX);
+	cr_expect_eq(fence_lists_count(lists), 1, "the configuration's");
+	fence_lists_close(lists);
+}
+
 static struct fence_listed listed_of(const char *text, int action)
 {
 	return (struct fence_listed){network_of_text(text), net_of(action, CONFIG, 0)};
@@ -337,6 +361,23 @@ Test(fence_lists, the_kernel_is_told_what_decides)
 	mirror.calls = 0;
 	fence_lists_expire(lists, 1000);
 	cr_expect_eq(mirror.calls, 0);
+	fence_lists_close(lists);
+}
+
+Test(fence_lists, forgotten_without_a_word)
+{
+	struct fence_lists *lists = open_lists();
+	struct mirror mirror = {0};
+
+	put(lists, "10.0.0.0/8", BLOCK, CONFIG, 0);
+	put(lists, "10.0.0.0/8", ALLOW, OPERATOR, 0);
+	put(lists, "10.1.0.0/16", ALLOW, OPERATOR, 100);
+	fence_lists_on_change(lists, changed, &mirror);
+	fence_lists_forget(lists);
+	cr_expect_eq(mirror.calls, 0);
+	cr_expect_eq(fence_lists_count(lists), 1);
+	cr_expect_eq(match(lists, "10.1.2.3", 50), BLOCK, "the configuration's stays");
+	cr_expect_not(drop(lists, "10.1.0.0/16"));
 	fence_lists_close(lists);
 }
 

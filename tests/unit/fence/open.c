@@ -147,6 +147,7 @@ Test(fence_open, penalties_and_good_conduct_are_counted)
 	entries[1]->penalty_until_ns = now + 1000 * FENCE_NS;
 	fence_limiter_totals(fence->limiter)->gauge[FENCE_SHAKING][FENCE_BEHAVED] = 5;
 	fence_status(fence, &status);
+	fence_sizes(fence, &status);
 	cr_expect(status.sources_user == 2 && status.sources_kernel == 0);
 	cr_expect(status.behaved == 1 && status.penalties == 1);
 	cr_expect(status.totals.gauge[FENCE_SHAKING][FENCE_BEHAVED] == 5);
@@ -259,6 +260,8 @@ Test(fence_open_kernel, gauges_and_times_of_both)
 	fence_status(fence, &status);
 	cr_expect(status.totals.tat[0][0] == 7 && status.totals.tat[0][1] == 9);
 	cr_expect(status.totals.gauge[FENCE_OPEN][FENCE_STRANGER] == 7);
+	cr_expect(status.behaved == 0, "not asked");
+	fence_sizes(fence, &status);
 	cr_expect(status.behaved == 1);
 	fence_close(fence);
 }
@@ -375,6 +378,37 @@ Test(fence_open_kernel, operators_entries_outlive_the_child)
 	cr_expect_eq(box_child(look_and_end, fence), 0);
 	fence_close(fence);
 	cr_expect(box_gone(box_link_lives, link));
+}
+
+static int drop_and_end(void *ctx)
+{
+	struct fence *fence = ctx;
+	struct network network = box_network("203.0.113.0/24");
+
+	fence_child(fence);
+	return fence_list_drop(fence, &network) ? 0 : 1;
+}
+
+static int nothing_listed(void *ctx)
+{
+	struct fence *fence = ctx;
+
+	fence_child(fence);
+	return listed(fence, "203.0.113.1") == 0 && listed_kernel(fence, "203.0.113.1") == 0 ? 0
+											     : 1;
+}
+
+/* The parent found it pinned, at the start, and is not told when a child takes it away. */
+Test(fence_open_kernel, an_operators_entry_that_was_taken_away_stays_away)
+{
+	struct fence_settings settings = settings_of(FENCE_MODE_KERNEL);
+	struct network network = box_network("203.0.113.0/24");
+	struct fence *fence = opened(&settings, -1);
+
+	cr_assert_eq(fence_list_put(fence, &network, FENCE_ACTION_BLOCK, 0), 0);
+	cr_expect_eq(box_child(drop_and_end, fence), 0);
+	cr_expect_eq(box_child(nothing_listed, fence), 0);
+	fence_close(fence);
 }
 
 static const uint8_t good[NETWORK_BYTES] = {

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define fence_status         fake_fence_status /* the struct's tag, too */
+#define fence_sizes          fake_fence_sizes
 #define fence_counts         fake_fence_counts
 #define fence_top            fake_fence_top
 #define fence_explain        fake_fence_explain
@@ -43,7 +44,7 @@ struct fence {
 	struct network network;
 	enum fence_action action;
 	uint64_t until_ns;
-	unsigned statuses, puts, drops;
+	unsigned statuses, walks, puts, drops;
 	int put_result;
 	bool drop_result;
 };
@@ -57,6 +58,15 @@ void fence_status(struct fence *of, struct fence_status *out)
 {
 	of->statuses++;
 	*out = of->status;
+	out->sources_kernel = out->behaved = out->penalties = 0;
+}
+
+void fence_sizes(struct fence *of, struct fence_status *out)
+{
+	of->walks++;
+	out->sources_kernel = of->status.sources_kernel;
+	out->behaved = of->status.behaved;
+	out->penalties = of->status.penalties;
 }
 
 void fence_counts(struct fence *of, struct fence_counts *out)
@@ -331,6 +341,24 @@ Test(fence_json, status)
 		json_array_size(json_object_get(body, "gauges")), FENCE_GAUGES * FENCE_STANDINGS);
 	cr_expect_eq(fence.statuses, 1);
 	json_decref(body);
+}
+
+/* A table may have millions of entries: whoever asks something else does not wait for a walk. */
+Test(fence_json, only_status_goes_through_the_tables)
+{
+	static const enum control_fence_action others[] = {CONTROL_FENCE_TOP, CONTROL_FENCE_LIST,
+		CONTROL_FENCE_EXPLAIN, CONTROL_FENCE_SAMPLES, CONTROL_FENCE_BLOCK};
+
+	for (size_t i = 0; i < COUNT_OF(others); i++) {
+		struct control_fence_request request = {
+			.action = others[i], .network = network_of("192.0.2.7")};
+
+		json_decref(fence_answer(&fence, &request));
+		cr_expect_eq(fence.walks, 0, "%s", control_fence_action_words[others[i]]);
+	}
+	json_decref(fence_answer(
+		&fence, &(struct control_fence_request){.action = CONTROL_FENCE_STATUS}));
+	cr_expect_eq(fence.walks, 1);
 }
 
 Test(fence_json, status_where_it_does_not_run)
