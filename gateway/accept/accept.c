@@ -99,7 +99,7 @@ static bool fence_lets_in(struct port *port, struct fence_client *client, int fd
 	count(COUNTER_SESSIONS_REFUSED_FENCE);
 	snprintf(text, sizeof(text), "%s, try again later", fence_reason_text(reason));
 	if (reason == FENCE_BLOCKED || reason == FENCE_PENALTY ||
-		!session_refuse(accept->sessions, fd, port->listener, peer, &verdict))
+		!session_refuse(accept->sessions, fd, port->listener, peer, &verdict, true))
 		close(fd);
 	return false;
 }
@@ -120,7 +120,7 @@ static void admit(struct port *port, int fd, const struct sockaddr_storage *peer
 		return;
 	door = policy_enter(policy, peer);
 	if (door == POLICY_DOOR_OPEN) {
-		if (session_start(accept->sessions, fd, port->listener, peer, &client))
+		if (session_start(accept->sessions, fd, port->listener, peer, &client, direct))
 			return;
 		policy_leave(policy, peer);
 		fence_leave(fence, &client);
@@ -131,7 +131,8 @@ static void admit(struct port *port, int fd, const struct sockaddr_storage *peer
 	fence_leave(fence, &client);
 	count(door == POLICY_DOOR_FULL ? COUNTER_SESSIONS_REFUSED_TOTAL
 				       : COUNTER_SESSIONS_REFUSED_ADDRESS);
-	if (!session_refuse(accept->sessions, fd, port->listener, peer, policy_door_verdict(door)))
+	if (!session_refuse(
+		    accept->sessions, fd, port->listener, peer, policy_door_verdict(door), false))
 		close(fd);
 }
 
@@ -153,17 +154,27 @@ static bool header_due(const struct port *port, const struct sockaddr_storage *p
 
 static void accepted(struct port *port, int fd)
 {
+	struct accept *accept = port->accept;
 	struct sockaddr_storage peer = {0};
+	uint8_t address[NETWORK_BYTES];
 	socklen_t n = sizeof(peer);
 
 	if (getpeername(fd, (struct sockaddr *)&peer, &n) != 0) { /* gone already */
 		close(fd);
 		return;
 	}
-	if (!header_due(port, &peer))
+	if (!header_due(port, &peer)) {
 		admit(port, fd, &peer, true);
-	else if (!waiting_start(&port->accept->waiting, port, port->listener->title, fd, &peer))
+		return;
+	}
+	/* Where no kernel drops its SYN: nobody comes in behind a balancer that is blocked. */
+	network_address(&peer, address);
+	if (fence_blocked(accept->facts.fence, address)) {
+		count(COUNTER_SESSIONS_REFUSED_FENCE);
 		close(fd);
+	} else if (!waiting_start(&accept->waiting, port, port->listener->title, fd, &peer)) {
+		close(fd);
+	}
 }
 
 static void accept_done(struct op *op, int res, uint32_t flags)

@@ -22,6 +22,7 @@
 #include "fence/fence-private.h"
 
 #include "base/counter.h"
+#include "base/event.h"
 
 #define LOAD(word)      __atomic_load_n(&(word), __ATOMIC_RELAXED)
 #define STORE(word, to) __atomic_store_n(&(word), (to), __ATOMIC_RELAXED)
@@ -67,6 +68,22 @@ static bool behaved(const struct fence_client *client, uint64_t now_ns)
 	return client->entry != NULL && LOAD(client->entry->behaved_until_ns) > now_ns;
 }
 
+/* A line each: twenty strikes of a source, by default, are behind one. */
+static void penalty_tell(const struct fence *fence, const struct fence_client *client)
+{
+	bool v4 = fence_is_v4(client->source);
+	struct network source = {
+		.bits = v4 ? (uint8_t)(96 + fence->rules.bits_v4) : fence->rules.bits_v6};
+	char text[NETWORK_TEXT_MAX];
+	struct event event;
+
+	memcpy(source.address, client->source, NETWORK_BYTES);
+	event_open(&event, COUNTER_FENCE_PENALTIES, "fence_penalty");
+	event_str(&event, "source", network_text(&source, text));
+	event_u64(&event, "seconds", fence->rules.penalty_ns / FENCE_NS);
+	event_close(&event);
+}
+
 static void penalty(struct fence *fence, const struct fence_client *client, uint64_t now_ns)
 {
 	uint64_t until_ns = now_ns + fence->rules.penalty_ns;
@@ -74,7 +91,7 @@ static void penalty(struct fence *fence, const struct fence_client *client, uint
 	STORE(client->entry->penalty_until_ns, until_ns);
 	if (fence->kernel != NULL)
 		fence_kernel_penalty(fence->kernel, client->source, until_ns);
-	count(COUNTER_FENCE_PENALTIES);
+	penalty_tell(fence, client);
 }
 
 /* Of those that come to the last strike together, the one that takes the strikes away penalizes. */
@@ -140,6 +157,31 @@ static enum fence_reason listed(
 	return FENCE_PASS;
 }
 
+bool fence_blocked(struct fence *fence, const uint8_t address[NETWORK_BYTES])
+{
+	if (fence->limiter == NULL || listed(fence, address, fence_now_ns()) != FENCE_BLOCKED)
+		return false;
+	fence_limiter_count(fence->limiter, FENCE_NEW, FENCE_BLOCKED, 0);
+	sample(fence, address, FENCE_NEW, FENCE_BLOCKED);
+	return true;
+}
+
+/* Allowed for no more than being in a listener's `proxy`: that is for connections of balancers, not
+ * for a client behind one that has such an address. */
+static bool by_balancer_only(
+	struct fence *fence, const uint8_t address[NETWORK_BYTES], uint64_t now_ns)
+{
+	struct fence_listed found;
+
+	if (!fence_lists_find(fence->lists, address, now_ns, &found) ||
+		found.entry.origin != FENCE_ORIGIN_CONFIG)
+		return false;
+	for (size_t i = 0; i < fence->balancers_n; i++)
+		if (memcmp(&fence->balancers[i].net, &found.net, sizeof(found.net)) == 0)
+			return true;
+	return false;
+}
+
 static void identify(struct fence *fence, struct fence_client *client, uint64_t now_ns)
 {
 	uint64_t hash;
@@ -188,6 +230,8 @@ enum fence_reason fence_enter(struct fence *fence, struct fence_client *client,
 		return FENCE_PASS;
 	}
 	reason = listed(fence, address, now_ns);
+	if (reason == FENCE_ALLOWED && !direct && by_balancer_only(fence, address, now_ns))
+		reason = FENCE_PASS;
 	if (reason == FENCE_ALLOWED) {
 		client->exempt = true;
 		fence_limiter_count(fence->limiter, FENCE_NEW, FENCE_ALLOWED, 0);

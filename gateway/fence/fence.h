@@ -92,6 +92,9 @@ struct fence_client {
 MUST_USE enum fence_reason fence_enter(struct fence *fence, struct fence_client *client,
 	const uint8_t address[NETWORK_BYTES], bool direct, enum fence_class class);
 void fence_leave(struct fence *fence, struct fence_client *client);
+/* Is the address on the list of those that are blocked? For who is no client: a balancer before its
+ * PROXY header. Counted as a refusal if so. */
+MUST_USE bool fence_blocked(struct fence *fence, const uint8_t address[NETWORK_BYTES]);
 
 /*
  * A handshake is about to begin: FENCE_PASS or FENCE_ALLOWED: it may, the session is of class

@@ -41,17 +41,18 @@ bool session_guard_shake(
 	return false;
 }
 
-/* Ended by us: no fault of the client's. */
-static bool ours(enum session_end end)
+/* Ended by us, or a look at the port of implicit TLS without an octet, as monitors do: no strike. */
+static bool harmless(const struct session *session)
 {
-	return end == SESSION_END_SHUTDOWN || end == SESSION_END_MEMORY;
+	return session->end == SESSION_END_SHUTDOWN || session->end == SESSION_END_MEMORY ||
+	       session->bytes_in == 0;
 }
 
 void session_guard_shaken(struct session *session, bool completed)
 {
 	if (!session->client.shaking)
 		return;
-	if (!completed && ours(session->end))
+	if (!completed && harmless(session))
 		fence_unshaken(fence_of(session), &session->client);
 	else
 		fence_shaken(fence_of(session), &session->client, session->fd, completed);
@@ -117,6 +118,10 @@ bool session_guard_become(struct session *session, const struct sockaddr_storage
 	if (memcmp(before, address, NETWORK_BYTES) == 0) {
 		session_peer_set(session, peer);
 		return true;
+	}
+	if (session->pause_until_ms != 0) { /* it was about the other one */
+		session_limits_move(session, session_now(session) - session->paused_ms);
+		session->pause_until_ms = 0;
 	}
 	session_guard_leave(session);
 	policy_leave(policy, &session->peer);

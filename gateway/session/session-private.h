@@ -104,6 +104,7 @@ struct session {
 	enum session_end end;
 	enum session_wait wait;
 	bool admitted; /* policy_enter() was called */
+	bool quiet;    /* no line in the log */
 	bool stepping; /* session_step() is on the stack */
 
 	/* the fence */

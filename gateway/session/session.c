@@ -108,7 +108,8 @@ static void session_free(struct session *session)
 {
 	struct session_worker *worker = session->worker;
 
-	session_report(session);
+	if (!session->quiet)
+		session_report(session);
 	count_add(COUNTER_SESSIONS_ACTIVE, -1);
 	wheel_clear(ring_wheel(worker->facts.ring), &session->timer);
 	session_input_drop(session);
@@ -304,7 +305,7 @@ static struct session *session_new(struct session_worker *worker, int fd,
 }
 
 bool session_start(struct session_worker *worker, int fd, const struct listener_settings *listener,
-	const struct sockaddr_storage *peer, const struct fence_client *client)
+	const struct sockaddr_storage *peer, const struct fence_client *client, bool direct)
 {
 	struct session *session = session_new(worker, fd, listener, peer);
 
@@ -312,13 +313,13 @@ bool session_start(struct session_worker *worker, int fd, const struct listener_
 		return false;
 	session->admitted = true;
 	session->client = *client;
-	session->direct = client->kernel;
+	session->direct = direct;
 	session_step(session);
 	return true;
 }
 
 bool session_refuse(struct session_worker *worker, int fd, const struct listener_settings *listener,
-	const struct sockaddr_storage *peer, const struct smtp_verdict *verdict)
+	const struct sockaddr_storage *peer, const struct smtp_verdict *verdict, bool quiet)
 {
 	struct session *session;
 
@@ -327,6 +328,7 @@ bool session_refuse(struct session_worker *worker, int fd, const struct listener
 	session = session_new(worker, fd, listener, peer);
 	if (session == NULL)
 		return false;
+	session->quiet = quiet;
 	worker->refused++;
 	if (listener->tls == LISTENER_TLS_IMPLICIT || !session_out_ready(session)) {
 		session_kill(session, SESSION_END_REFUSED);

@@ -53,17 +53,18 @@ void session_worker_on_end(struct session_worker *worker, void (*on_end)(void *c
 
 /*
  * Takes over a connected socket that policy_enter() and fence_enter() let in; policy_leave() and
- * fence_leave() are called at its end; *client is copied. False when memory is short: the caller
+ * fence_leave() are called at its end; *client is copied. `direct` as for fence_enter(). False when memory is short: the caller
  * keeps the socket and what it entered.
  */
 MUST_USE bool session_start(struct session_worker *worker, int fd,
 	const struct listener_settings *listener, const struct sockaddr_storage *peer,
-	const struct fence_client *client);
+	const struct fence_client *client, bool direct);
 
 /* The same for a connection that is answered 421 and closed; it was not let in. False, too, when
- * many are being answered so: they must not take the room of those that are let in. */
+ * many are being answered so: they must not take the room of those that are let in. `quiet`: without
+ * a line in the log, for whom the fence refuses, as that has its samples and counts. */
 MUST_USE bool session_refuse(struct session_worker *worker, int fd,
 	const struct listener_settings *listener, const struct sockaddr_storage *peer,
-	const struct smtp_verdict *verdict);
+	const struct smtp_verdict *verdict, bool quiet);
 
 #endif
