@@ -58,9 +58,15 @@ static __always_inline int on_listener(struct __sk_buff *skb, const struct fence
 
 	switch (parsed) {
 	case FENCE_PARSED_TCP:
-		if (!spot->opens)
+		if (spot->resets)
 			return 1;
+		/* No listening socket has use for a SYN with ACK; but at a request's number it makes
+		 * a connection that is never established, and so would never be counted. */
+		if (spot->answers)
+			return 0;
 		syn.port = spot->port;
+		if (!spot->opens)
+			return fence_addresses(packet, syn.from, to) ? fence_judge_ack(&syn) : 1;
 		if (judged_by_xdp(skb))
 			return 1;
 		break;
@@ -84,7 +90,7 @@ static __noinline void adopt(
 
 	if (!fence_addresses(&packet, from, to))
 		return;
-	fence_session_fill(&session, rules, from, 0, fence_now());
+	fence_session_fill(&session, rules, from, fence_now());
 	bpf_sk_storage_get(&fence_sessions, sk, &session, BPF_SK_STORAGE_GET_F_CREATE);
 }
 
@@ -136,7 +142,8 @@ int fence_ingress(struct __sk_buff *skb)
 	parsed = fence_parse_ip(&packet, &spot);
 	if (sk->state == BPF_TCP_LISTEN)
 		return on_listener(skb, &packet, parsed, &spot);
-	return parsed == FENCE_PARSED_TCP ? on_session(skb, sk, mark->class, spot.octets) : 1;
+	/* TCP found its header; where we do not, all of the segment counts. */
+	return on_session(skb, sk, mark->class, parsed == FENCE_PARSED_TCP ? spot.octets : 0);
 }
 
 /* ---- connections come and go ---- */
@@ -161,8 +168,8 @@ static __always_inline void peer_of(struct bpf_sock_ops *ops, __u8 address[16])
 static __always_inline void on_established(struct bpf_sock_ops *ops, struct bpf_sock *sk)
 {
 	const struct fence_rules *rules = fence_rules_now();
+	struct fence_session fresh, *session;
 	struct fence_totals *totals;
-	struct fence_session session;
 	struct fence_source *source;
 	struct fence_key key;
 	__u8 address[16];
@@ -173,15 +180,17 @@ static __always_inline void on_established(struct bpf_sock_ops *ops, struct bpf_
 	if (!totals)
 		return;
 	peer_of(ops, address);
-	fence_session_fill(&session, rules, address, 1, fence_now());
-	if (!bpf_sk_storage_get(&fence_sessions, sk, &session, BPF_SK_STORAGE_GET_F_CREATE) ||
-		!session.counted)
+	fence_session_fill(&fresh, rules, address, fence_now());
+	/* It may be there: adopted a moment ago, by data that came before the connection was whole. */
+	session = bpf_sk_storage_get(&fence_sessions, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!session || session->exempt || session->counted)
 		return;
-	__builtin_memcpy(key.address, session.source, sizeof(key.address));
+	session->counted = 1;
+	__builtin_memcpy(key.address, session->source, sizeof(key.address));
 	source = fence_source_at(&key);
 	if (source)
 		__sync_fetch_and_add(&source->gauge[FENCE_OPEN], 1);
-	__sync_fetch_and_add(FENCE_AT(totals->gauge[FENCE_OPEN], session.standing), 1);
+	__sync_fetch_and_add(FENCE_AT(totals->gauge[FENCE_OPEN], session->standing), 1);
 	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 

@@ -170,6 +170,41 @@ static __always_inline enum fence_reason fence_judge_source(
 	return reason;
 }
 
+/* The ACK that ends a handshake: are there fewer open than may be? When its SYN was judged, as many
+ * others may have been on the way, and with SYN cookies none was. Takes nothing, makes nothing. */
+static __always_inline int fence_judge_ack(const struct fence_syn *ack)
+{
+	const struct fence_rules *rules = fence_rules_now();
+	enum fence_reason reason = FENCE_PASS;
+	const struct fence_totals *totals;
+	const struct fence_source *source;
+	__u64 now = fence_now();
+	struct fence_key key;
+	__u32 standing;
+
+	if (!rules) /* tested before anything else, or speculation loses sight of what it is */
+		return 1;
+	totals = fence_totals_now();
+	if (!totals)
+		return 1;
+	fence_source_of(rules, ack->from, key.address);
+	if (fence_listed(ack->from, now) == FENCE_ALLOWED)
+		return 1;
+	standing = fence_standing_of(&key, now);
+	source = bpf_map_lookup_elem(&fence_sources, &key);
+	if (fence_full(*FENCE_AT(totals->gauge[FENCE_OPEN], standing),
+		    *FENCE_AT(rules->all_max[FENCE_OPEN], standing)))
+		reason = FENCE_OVER_OPEN_ALL;
+	if (source && fence_full(source->gauge[FENCE_OPEN],
+			      *FENCE_AT(rules->source_max[FENCE_OPEN], standing)))
+		reason = FENCE_OVER_OPEN;
+	if (reason == FENCE_PASS)
+		return 1;
+	fence_count(FENCE_NEW, reason, ack->bytes);
+	fence_sample(rules, ack, reason, now);
+	return 0;
+}
+
 /* May it come in? Counts, and takes from the budgets. */
 static __always_inline int fence_judge_syn(const struct fence_syn *syn)
 {

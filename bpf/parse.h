@@ -57,6 +57,8 @@ struct fence_spot {
 	__u32 octets; /* offset of what it carries */
 	__u16 port;   /* where it goes, host order */
 	int opens;    /* SYN and no ACK */
+	int answers;  /* SYN and ACK */
+	int resets;   /* RST */
 };
 
 /* Of an extension header (RFC 8200 4): its first two octets. */
@@ -87,6 +89,8 @@ static __always_inline enum fence_parsed fence_parse_tcp(
 	spot->octets = spot->tcp + tcp->doff * 4;
 	spot->port = bpf_ntohs(tcp->dest);
 	spot->opens = tcp->syn && !tcp->ack;
+	spot->answers = tcp->syn && tcp->ack;
+	spot->resets = tcp->rst;
 	return FENCE_PARSED_TCP;
 }
 

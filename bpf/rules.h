@@ -128,7 +128,7 @@ FENCE_FUNCTION __u64 fence_charge_again(__u64 *tat, __u64 cost, __u64 limit, __u
 		if (to != 0)
 			return to;
 	}
-	return 0;
+	return __sync_fetch_and_add(tat, cost) + cost;
 }
 
 /* Takes units whether the budget has them or not. Returns for how many ns it is overdrawn. */
@@ -174,6 +174,7 @@ static __always_inline void fence_gauge_drop(__u32 *gauge)
 		if (old == 0 || __sync_val_compare_and_swap(gauge, old, old - 1) == old)
 			return;
 	}
+	__sync_fetch_and_add(gauge, -1); /* so many at a time: it is not at 0 */
 }
 
 /* ---- decisions ---- */

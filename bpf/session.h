@@ -19,10 +19,9 @@ struct fence_segment {
 	__u32 bytes;
 };
 
-/* What is known of a connection from its peer's address. `counts`: if it is not exempt, it is in the
- * gauges. Every octet of it is written. */
+/* What is known of a connection from its peer's address; it is in no gauge. Every octet is written. */
 static __always_inline void fence_session_fill(struct fence_session *session,
-	const struct fence_rules *rules, const __u8 address[16], int counts, __u64 now)
+	const struct fence_rules *rules, const __u8 address[16], __u64 now)
 {
 	int exempt = fence_listed(address, now) == FENCE_ALLOWED;
 	struct fence_key source;
@@ -35,7 +34,7 @@ static __always_inline void fence_session_fill(struct fence_session *session,
 	session->tag = fence_board_tag(hash);
 	session->standing = fence_standing_of(&source, now);
 	session->exempt = exempt;
-	session->counted = counts && !exempt;
+	session->counted = 0;
 	session->looks = 0;
 	__builtin_memset(session->pad, 0, sizeof(session->pad));
 }
