@@ -80,7 +80,8 @@ static __always_inline int on_listener(struct __sk_buff *skb, const struct fence
 	return fence_judge_syn(&syn);
 }
 
-/* A connection that was there before the programs were. It is in no gauge. */
+/* A connection that was there before the programs were, or that brings data before it is established.
+ * It is in no gauge; the latter comes into them when it is. */
 static __noinline void adopt(
 	struct __sk_buff *skb, struct bpf_sock *sk, const struct fence_rules *rules)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * judge.h -- what the programs share: rules and sources at hand, counting, and the verdict on a SYN.
+ * judge.h -- what the programs share: rules and sources at hand, counting, and the verdict on a SYN and
+ * on the ACK that ends its handshake.
  *
  * The decisions themselves are rules.h's. The order here is lists, penalties, standing, the
  * source's budget, the one behind it; what refuses first costs least.
@@ -14,7 +15,7 @@
 #include "bpf/maps.h"
 #include "bpf/rules.h"
 
-/* A SYN, as far as judging goes. */
+/* What a listening socket receives, as far as judging goes. */
 struct fence_syn {
 	__u8 from[16];
 	__u16 port; /* the listener's; 0: not known */
@@ -192,11 +193,9 @@ static __always_inline int fence_judge_ack(const struct fence_syn *ack)
 		return 1;
 	standing = fence_standing_of(&key, now);
 	source = bpf_map_lookup_elem(&fence_sources, &key);
-	if (fence_full(*FENCE_AT(totals->gauge[FENCE_OPEN], standing),
-		    *FENCE_AT(rules->all_max[FENCE_OPEN], standing)))
+	if (fence_over_open_all(rules, totals, standing))
 		reason = FENCE_OVER_OPEN_ALL;
-	if (source && fence_full(source->gauge[FENCE_OPEN],
-			      *FENCE_AT(rules->source_max[FENCE_OPEN], standing)))
+	if (source && fence_over_open(rules, source, standing))
 		reason = FENCE_OVER_OPEN;
 	if (reason == FENCE_PASS)
 		return 1;

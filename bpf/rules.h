@@ -179,15 +179,27 @@ static __always_inline void fence_gauge_drop(__u32 *gauge)
 
 /* ---- decisions ---- */
 
+static __always_inline int fence_over_open(
+	const struct fence_rules *rules, const struct fence_source *source, __u32 standing)
+{
+	return fence_full(
+		source->gauge[FENCE_OPEN], *FENCE_AT(rules->source_max[FENCE_OPEN], standing));
+}
+
+static __always_inline int fence_over_open_all(
+	const struct fence_rules *rules, const struct fence_totals *totals, __u32 standing)
+{
+	return fence_full(*FENCE_AT(totals->gauge[FENCE_OPEN], standing),
+		*FENCE_AT(rules->all_max[FENCE_OPEN], standing));
+}
+
 /* A new connection. The gauges are looked at, not moved. */
 static __always_inline enum fence_reason fence_judge_connection(const struct fence_rules *rules,
 	struct fence_source *source, struct fence_totals *totals, __u32 standing, __u64 now)
 {
-	if (fence_full(
-		    source->gauge[FENCE_OPEN], *FENCE_AT(rules->source_max[FENCE_OPEN], standing)))
+	if (fence_over_open(rules, source, standing))
 		return FENCE_OVER_OPEN;
-	if (fence_full(*FENCE_AT(totals->gauge[FENCE_OPEN], standing),
-		    *FENCE_AT(rules->all_max[FENCE_OPEN], standing)))
+	if (fence_over_open_all(rules, totals, standing))
 		return FENCE_OVER_OPEN_ALL;
 	if (!fence_take(&source->tat[FENCE_CONNECTIONS],
 		    FENCE_AT(rules->source[FENCE_CONNECTIONS], standing), 1, now))

@@ -174,12 +174,10 @@ void fence_kernel_sources_each(struct fence_kernel *kernel,
 		void *ctx, const uint8_t source[NETWORK_BYTES], const struct fence_source *state),
 	void *ctx);
 /* sources_kernel, behaved, penalties. */
-/* Who is remembered there, for a gateway that has just begun. */
-void fence_kernel_behaved_each(struct fence_kernel *kernel,
-	void (*visit)(void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns),
-	void *ctx);
-void fence_kernel_penalties_each(struct fence_kernel *kernel,
-	void (*visit)(void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns),
+/* Who is remembered there, as having behaved or under a penalty, for a gateway that has just begun. */
+void fence_kernel_standings_each(struct fence_kernel *kernel,
+	void (*visit)(
+		void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns, bool penalty),
 	void *ctx);
 void fence_kernel_sizes(struct fence_kernel *kernel, struct fence_status *out);
 void fence_kernel_counts(

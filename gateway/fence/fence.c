@@ -250,7 +250,8 @@ void fence_forget(struct fence *fence)
 		fence_free(fence, false);
 }
 
-static void behaved_take(void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns)
+static void standing_take(
+	void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns, bool penalty)
 {
 	struct fence *fence = ctx;
 	uint64_t now_ns = fence_now_ns();
@@ -261,22 +262,7 @@ static void behaved_take(void *ctx, const uint8_t source[NETWORK_BYTES], uint64_
 	entry = fence_limiter_hold(fence->limiter, source, now_ns);
 	if (entry == NULL)
 		return;
-	entry->behaved_until_ns = until_ns;
-	fence_limiter_release(fence->limiter, entry);
-}
-
-static void penalty_take(void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns)
-{
-	struct fence *fence = ctx;
-	uint64_t now_ns = fence_now_ns();
-	struct fence_entry *entry;
-
-	if (until_ns <= now_ns)
-		return;
-	entry = fence_limiter_hold(fence->limiter, source, now_ns);
-	if (entry == NULL)
-		return;
-	entry->penalty_until_ns = until_ns;
+	*(penalty ? &entry->penalty_until_ns : &entry->behaved_until_ns) = until_ns;
 	fence_limiter_release(fence->limiter, entry);
 }
 
@@ -289,8 +275,7 @@ void fence_child(struct fence *fence)
 	fence_lists_forget(fence->lists); /* of the start: an operator may have taken some away */
 	fence_kernel_nets_each(fence->kernel, operator_net, fence);
 	fence_lists_on_change(fence->lists, mirror, fence);
-	fence_kernel_behaved_each(fence->kernel, behaved_take, fence);
-	fence_kernel_penalties_each(fence->kernel, penalty_take, fence);
+	fence_kernel_standings_each(fence->kernel, standing_take, fence);
 }
 
 /* ---- a reload ---- */

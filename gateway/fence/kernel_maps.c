@@ -283,8 +283,10 @@ bool fence_kernel_source(struct fence_kernel *kernel, const uint8_t source[NETWO
 }
 
 struct standing_visit {
-	void (*visit)(void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns);
+	void (*visit)(
+		void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns, bool penalty);
 	void *ctx;
+	bool penalty;
 };
 
 static void standing_visit(void *ctx, const uint8_t *source, const void *value)
@@ -293,23 +295,19 @@ static void standing_visit(void *ctx, const uint8_t *source, const void *value)
 	uint64_t until_ns;
 
 	memcpy(&until_ns, value, sizeof(until_ns));
-	to->visit(to->ctx, source, until_ns);
+	to->visit(to->ctx, source, until_ns, to->penalty);
 }
 
-void fence_kernel_behaved_each(struct fence_kernel *kernel,
-	void (*visit)(void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns), void *ctx)
+void fence_kernel_standings_each(struct fence_kernel *kernel,
+	void (*visit)(
+		void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns, bool penalty),
+	void *ctx)
 {
-	struct standing_visit to = {visit, ctx};
+	struct standing_visit behaved = {visit, ctx, false};
+	struct standing_visit penalties = {visit, ctx, true};
 
-	hash_each(kernel, KERNEL_MAP_BEHAVED, sizeof(uint64_t), standing_visit, &to);
-}
-
-void fence_kernel_penalties_each(struct fence_kernel *kernel,
-	void (*visit)(void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns), void *ctx)
-{
-	struct standing_visit to = {visit, ctx};
-
-	hash_each(kernel, KERNEL_MAP_PENALTIES, sizeof(uint64_t), standing_visit, &to);
+	hash_each(kernel, KERNEL_MAP_BEHAVED, sizeof(uint64_t), standing_visit, &behaved);
+	hash_each(kernel, KERNEL_MAP_PENALTIES, sizeof(uint64_t), standing_visit, &penalties);
 }
 
 struct entries {

@@ -109,10 +109,9 @@ struct session {
 
 	/* the fence */
 	struct fence_client client;
-	uint64_t
-		pause_until_ms; /* nothing is read until then; 0: not paused, or not in the dialogue */
-	uint64_t paused_ms;     /* since when */
-	bool behaved;           /* told */
+	uint64_t pause_until_ms; /* nothing is read until then; 0: not paused */
+	uint64_t paused_ms;      /* since when */
+	bool behaved;            /* told */
 
 	/* input */
 	struct op recv;
