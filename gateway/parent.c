@@ -82,8 +82,10 @@ static uint32_t workers_wanted(const struct config *config)
 }
 
 /*
- * As much as we may have: each session is a descriptor; each ring is memory that the kernel counts
- * as locked for the user of the child (8 MiB by default: some 39 workers). Root may set the latter.
+ * As much as we may have: each session is a descriptor; each ring is memory that some kernels count
+ * as locked for the user of the child, over all its processes (kernel-notes/ring-memory.md): some 150
+ * KiB a worker, of 8 MiB by default. Root may lift that limit where it has CAP_SYS_RESOURCE, which
+ * containers often lack; then it stays, and a ring that does not fit says so.
  */
 static void limits_raise(const struct parent *parent)
 {
@@ -214,13 +216,13 @@ static int parent_open(struct parent *parent, struct err *err)
 	parent->privileged = geteuid() == 0;
 	if (parent->privileged && sandbox_user(&parent->user, &config->main, err) != 0)
 		return -1;
+	limits_raise(parent);
 	if (ring_probe(&parent->ring, err) != 0)
 		return -1;
 	if (config->tls.certificates_n > 0 &&
 		tls_material_load(&parent->material, &config->tls, err) != 0)
 		return -1;
 	tls_kernel_probe(&parent->kernel);
-	limits_raise(parent);
 	parent->workers = workers_wanted(config);
 	if (store_make(parent, err) != 0 || listen_all(parent, err) != 0 ||
 		fence_make(parent, err) != 0 || control_make(parent, err) != 0)

@@ -56,7 +56,8 @@ void ring_buffers_publish(struct ring *ring)
 	buffers->unpublished = 0;
 }
 
-int ring_buffers_open(struct ring *ring, uint32_t count, struct err *err)
+int ring_buffers_open(
+	struct ring *ring, uint32_t count, struct ring_patience *patience, struct err *err)
 {
 	struct ring_buffers *buffers = &ring->buffers;
 	struct io_uring_buf_reg reg = {.ring_entries = count, .bgid = RING_BUFFER_GROUP};
@@ -72,7 +73,11 @@ int ring_buffers_open(struct ring *ring, uint32_t count, struct err *err)
 		return err_set(err, "no memory for %u receive buffers of %d bytes", count,
 			RING_BUFFER_BYTES);
 	reg.ring_addr = (uintptr_t)buffers->shared;
-	ret = io_uring_register_buf_ring(&ring->uring, &reg, 0);
+	do {
+		ret = io_uring_register_buf_ring(&ring->uring, &reg, 0);
+	} while (ring_memory_again(patience, "io_uring_register", ret));
+	if (ret == -ENOMEM)
+		return ring_memory_short(err, "io_uring_register", -ret);
 	if (ret < 0)
 		return err_set(err, "the kernel does not take a ring of %u receive buffers: %s",
 			count, strerror(-ret));

@@ -6,8 +6,8 @@
  * receives and accepts have no flag to ask for: each is tried once on a throw-away Unix socket,
  * where an old kernel answers -EINVAL or completes without F_MORE.
  *
- * When io_uring cannot be used at all, the one sentence an operator gets says which of the three
- * reasons it is (sysctl, seccomp, kernel) and what to do.
+ * When io_uring cannot be used at all, the one sentence an operator gets says which of the four
+ * reasons it is (sysctl, seccomp, kernel, memory) and what to do.
  */
 #include "ring/ring-private.h"
 
@@ -83,6 +83,8 @@ static int refused(struct err *err, const char *call, int error)
 		return err_set(err,
 			"this kernel is built without io_uring: Linux 6.1 or newer with "
 			"CONFIG_IO_URING is needed");
+	if (error == ENOMEM)
+		return ring_memory_short(err, call, error);
 	return err_set(err, "io_uring cannot be used: %s: %s", call, strerror(error));
 }
 
@@ -101,19 +103,30 @@ static const unsigned setup_flags[] = {
 	0,
 };
 
-int ring_uring_open(
-	struct io_uring *uring, uint32_t entries, struct ring_features *features, struct err *err)
+/* -errno */
+static int setup_best(struct io_uring *uring, uint32_t entries, struct io_uring_params *params)
 {
-	struct io_uring_params params;
 	int ret = -EINVAL;
 
 	for (size_t i = 0; i < COUNT_OF(setup_flags) && ret == -EINVAL; i++) {
-		params = (struct io_uring_params){
+		*params = (struct io_uring_params){
 			.flags = setup_flags[i] | IORING_SETUP_CQSIZE,
 			.cq_entries = entries * CQ_PER_SQ,
 		};
-		ret = io_uring_queue_init_params(entries, uring, &params);
+		ret = io_uring_queue_init_params(entries, uring, params);
 	}
+	return ret;
+}
+
+int ring_uring_open(struct io_uring *uring, uint32_t entries, struct ring_features *features,
+	struct ring_patience *patience, struct err *err)
+{
+	struct io_uring_params params;
+	int ret;
+
+	do {
+		ret = setup_best(uring, entries, &params);
+	} while (ring_memory_again(patience, "io_uring_setup", ret));
 	if (ret < 0)
 		return refused(err, "io_uring_setup", -ret);
 	features->single_issuer = params.flags & IORING_SETUP_SINGLE_ISSUER;
@@ -288,11 +301,15 @@ static int buffers_register(struct trial *trial)
 	return 0;
 }
 
-static int probe_trials(struct trial *trial, struct ring_features *features, struct err *err)
+static int probe_trials(struct trial *trial, struct ring_features *features,
+	struct ring_patience *patience, struct err *err)
 {
-	int ret = buffers_register(trial);
+	int ret;
 
-	if (ret == -EPERM || ret == -ENOSYS)
+	do {
+		ret = buffers_register(trial);
+	} while (ring_memory_again(patience, "io_uring_register", ret));
+	if (ret == -EPERM || ret == -ENOSYS || ret == -ENOMEM || ret == -EAGAIN)
 		return refused(err, "io_uring_register", -ret);
 	features->buffer_ring = ret == 0;
 	if (!features->buffer_ring)
@@ -311,7 +328,8 @@ static int probe_trials(struct trial *trial, struct ring_features *features, str
 	return 0;
 }
 
-int ring_probe(struct ring_features *features, struct err *err)
+int ring_probe_patiently(
+	struct ring_features *features, struct ring_patience *patience, struct err *err)
 {
 	struct io_uring uring;
 	struct trial trial = {.uring = &uring, .page_bytes = (size_t)sysconf(_SC_PAGESIZE)};
@@ -322,12 +340,19 @@ int ring_probe(struct ring_features *features, struct err *err)
 		NULL, trial.page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (trial.page == MAP_FAILED)
 		return err_set(err, "no memory to probe io_uring");
-	if (ring_uring_open(&uring, PROBE_ENTRIES, features, err) == 0) {
+	if (ring_uring_open(&uring, PROBE_ENTRIES, features, patience, err) == 0) {
 		ret = probe_ops(&uring, features, err);
 		if (ret == 0)
-			ret = probe_trials(&trial, features, err);
+			ret = probe_trials(&trial, features, patience, err);
 		io_uring_queue_exit(&uring);
 	}
 	munmap(trial.page, trial.page_bytes);
 	return ret;
+}
+
+int ring_probe(struct ring_features *features, struct err *err)
+{
+	struct ring_patience patience = {0};
+
+	return ring_probe_patiently(features, &patience, err);
 }

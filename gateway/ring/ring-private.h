@@ -2,8 +2,9 @@
 /*
  * ring-private.h -- what the files of ring/ share.
  *
- * probe.c makes a struct io_uring and says what the kernel offers; buffers.c owns the provided
- * buffers; ops.c fills SQEs; ring.c has set-up, the loop and delivery.
+ * probe.c makes a struct io_uring and says what the kernel offers; memory.c waits where it has no
+ * memory for one; buffers.c owns the provided buffers; ops.c fills SQEs; ring.c has set-up, the loop
+ * and delivery.
  */
 #ifndef POSTERN_RING_RING_PRIVATE_H
 #define POSTERN_RING_RING_PRIVATE_H
@@ -57,12 +58,28 @@ struct ring {
 	struct wheel wheel;
 };
 
-/* probe.c: a ring with the best flags the kernel takes; sets single_issuer and defer_taskrun. */
-MUST_USE int ring_uring_open(
-	struct io_uring *uring, uint32_t entries, struct ring_features *features, struct err *err);
+/* How long set-up has waited for memory and will. Zero at first; one for the whole of a set-up. */
+struct ring_patience {
+	uint64_t until_ms;
+	uint32_t pause_ms;
+};
+
+/* memory.c: after `call` answered `ret` (-errno). True: there was no memory, a pause was made, the
+ * call is to be tried again. */
+MUST_USE bool ring_memory_again(struct ring_patience *patience, const char *call, int ret);
+/* The sentence for the operator when it stays so. Returns -1. */
+int ring_memory_short(struct err *err, const char *call, int error);
+
+/* probe.c: as ring_probe(), within the caller's patience. */
+MUST_USE int ring_probe_patiently(
+	struct ring_features *features, struct ring_patience *patience, struct err *err);
+/* A ring with the best flags the kernel takes; sets single_issuer and defer_taskrun. */
+MUST_USE int ring_uring_open(struct io_uring *uring, uint32_t entries,
+	struct ring_features *features, struct ring_patience *patience, struct err *err);
 
 /* buffers.c */
-MUST_USE int ring_buffers_open(struct ring *ring, uint32_t count, struct err *err);
+MUST_USE int ring_buffers_open(
+	struct ring *ring, uint32_t count, struct ring_patience *patience, struct err *err);
 void ring_buffers_close(struct ring *ring);
 /* A completion gave this one out. */
 void ring_buffers_taken(struct ring *ring, uint16_t id);

@@ -327,9 +327,11 @@ static int iowq_limit(struct ring *ring, const struct ring_settings *settings, s
 
 static int ring_init(struct ring *ring, const struct ring_settings *settings, struct err *err)
 {
-	if (ring_probe(&ring->features, err) < 0)
+	struct ring_patience patience = {0};
+
+	if (ring_probe_patiently(&ring->features, &patience, err) < 0)
 		return -1;
-	if (ring_uring_open(&ring->uring, settings->entries, &ring->features, err) < 0)
+	if (ring_uring_open(&ring->uring, settings->entries, &ring->features, &patience, err) < 0)
 		return -1;
 	ring->uring_open = true;
 	for (unsigned i = 0; i < ring->uring.sq.ring_entries; i++)
@@ -340,7 +342,7 @@ static int ring_init(struct ring *ring, const struct ring_settings *settings, st
 		ring->enter_flags = IORING_ENTER_REGISTERED_RING;
 	if (iowq_limit(ring, settings, err) < 0)
 		return -1;
-	if (ring_buffers_open(ring, settings->buffers, err) < 0)
+	if (ring_buffers_open(ring, settings->buffers, &patience, err) < 0)
 		return -1;
 	ring->batch_max = ring->uring.cq.ring_entries;
 	ring->batch = calloc(ring->batch_max, sizeof(ring->batch[0]));

@@ -76,7 +76,10 @@ struct ring_features {
 /*
  * Probes once, on a throw-away ring. -1 and one sentence in err when io_uring cannot be used: names
  * the sysctl kernel.io_uring_disabled (EPERM with the sysctl set), a seccomp filter (EPERM or
- * ENOSYS without), or the missing feature and the kernel (6.1) that has it.
+ * ENOSYS without), the missing feature and the kernel (6.1) that has it, or the limit of locked memory.
+ *
+ * Where the kernel has no memory for a ring (kernel-notes/ring-memory.md), this and ring_open() try
+ * again for up to five seconds, asleep in between, and log `event=ring_waits` once.
  */
 MUST_USE int ring_probe(struct ring_features *features, struct err *err);
 

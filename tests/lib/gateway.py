@@ -409,6 +409,19 @@ def check_config(text, folder, *flags):
     return proc.run([program("postern"), *(flags or ("-t", "-c")), path], seconds=20)
 
 
+def end_running():
+    """Ends what still runs; how it ended is looked at by `check_all`. One that does not end within
+    its time is left to that, too."""
+    running = [gateway for gateway in _all if gateway.process.poll() is None]
+    for gateway in running:
+        gateway.signal(signal.SIGTERM)
+    for gateway in running:
+        try:
+            gateway.join()
+        except (subprocess.TimeoutExpired, tap.Failed):
+            pass
+
+
 def check_all():
     """Stops what still runs; any complaint fails."""
     for gateway in _all:

@@ -27,7 +27,7 @@ class Relaying(gateway.Gateway):
             made[domain] = dict({"domains": [domain], "next_hops": texts}, **keys)
         domains = [domain for domain in routes if domain != "*"] + ["example.net"]
         options.setdefault("recipients", None)
-        super().__init__(dict(FAST, **{"policy.relay_domains": domains}, **(settings or {})),
+        super().__init__({**FAST, "policy.relay_domains": domains, **(settings or {})},
                          routes=made, **options)
 
     def submit(self, recipients, message=TEXT, sender=SENDER, mail="", rcpt=""):
@@ -77,6 +77,10 @@ def body(message):
     return maildir.received(message.data)[1]
 
 
-def watch():
+def watch(keep=False):
+    """Unless a suite keeps them, a test's gateways end with it: the rings of all that run count as
+    locked memory of one user (kernel-notes/ring-memory.md)."""
     nexthop.watch()
     gateway.watch()
+    if not keep:
+        tap.on_end(gateway.end_running)

@@ -28,6 +28,7 @@ _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _tests = []
 _exit_hooks = []
 _start_hooks = []
+_end_hooks = []
 _diagnosers = []
 _final_checks = []
 
@@ -63,6 +64,11 @@ def at_exit(function):
 def on_start(function):
     """Runs before each test."""
     _start_hooks.append(function)
+
+
+def on_end(function):
+    """Runs after each test, whatever came of it and after that was told; may not fail."""
+    _end_hooks.append(function)
 
 
 def on_failure(function):
@@ -183,6 +189,8 @@ def main():
     try:
         for number, (name, function, limit) in enumerate(chosen, 1):
             failed += not _run_one(number, name, function, limit)
+            for hook in _end_hooks:
+                hook()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         _run_hooks()

@@ -156,8 +156,8 @@ Test(probe, the_sysctl_is_named)
 
 Test(probe, other_errors_are_told_as_they_are)
 {
-	static const struct refusal refusal = {
-		"no memory", NULL, SCMP_SYS(io_uring_setup), ENOMEM, {"io_uring_setup", "memory"}};
+	static const struct refusal refusal = {"no descriptor", NULL, SCMP_SYS(io_uring_setup),
+		EMFILE, {"io_uring_setup", "open files"}};
 
 	refusal_check(&refusal);
 }
