@@ -8,7 +8,7 @@ PORT ?= 2525
 
 CC = gcc
 CLANG = clang
-PKGS = libcrypto libssl liburing libconfuse libseccomp lmdb jansson libbpf
+PKGS = libcrypto libssl liburing libconfuse libseccomp lmdb jansson libbpf libcurl zlib
 SAN_asan = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 SAN_ubsan = -fsanitize=undefined -fno-sanitize-recover=undefined
 SAN_tsan = -fsanitize=thread
@@ -23,9 +23,9 @@ LDFLAGS = -pie -Wl,-z,relro,-z,now -pthread $(SAN_FLAGS)
 # Evaluated when a recipe runs, so that "make deps" works before pkg-config is there.
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
 # libunbound's own file asks for libevent, which nothing here uses.
-PKG_LIBS = $(shell pkg-config --libs $(PKGS)) -lunbound
+PKG_LIBS = $(shell pkg-config --libs $(PKGS)) -lunbound -lhttp_parser
 
-ROOMS = base config ring tls smtp sts policy spool relay fence session accept control
+ROOMS = base config ring tls smtp sts http fetch stscache tlsrpt policy watch spool relay fence session web accept control
 ROOM_SRC = $(foreach room,$(ROOMS),$(wildcard gateway/$(room)/*.c))
 MAIN_SRC = $(wildcard gateway/*.c)
 ROOM_OBJ = $(ROOM_SRC:%.c=$(BUILD)/obj/%.o)
@@ -35,7 +35,11 @@ CTL_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/posternctl*.c) gatewa
 SPOOL_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/postern-spool*.c) gateway/version.c $(wildcard gateway/base/*.c) \
 	$(addprefix gateway/spool/,format.c meta.c scan.c store.c recover.c replay.c aside.c large.c))
 
+PROBE_LIB_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/probe/*.c))
+PROBE_OBJ = $(PROBE_LIB_OBJ) $(patsubst %.c,$(BUILD)/obj/%.o,tools/postern-probe.c gateway/version.c $(wildcard gateway/base/*.c gateway/sts/*.c))
+
 PROGRAMS = $(BUILD)/postern $(BUILD)/posternctl $(BUILD)/postern-spool
+PROBE = $(BUILD)/postern-probe
 UNIT_ROOMS = $(notdir $(patsubst %/,%,$(wildcard tests/unit/*/)))
 UNIT_TESTS = $(UNIT_ROOMS:%=$(BUILD)/tests/unit/%)
 FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD_ROOT)/fuzz/%,$(wildcard tests/fuzz/*.c))
@@ -43,7 +47,7 @@ FUZZERS = $(patsubst tests/fuzz/%.c,$(BUILD_ROOT)/fuzz/%,$(wildcard tests/fuzz/*
 BENCH_PROGRAMS = $(BUILD)/postern-load $(BUILD)/postern-sink
 
 .PHONY: all tests sanitized fuzzers FORCE deps run check vm asan ubsan tsan lint fuzz format install clean help
-all: $(PROGRAMS) $(BENCH_PROGRAMS)
+all: $(PROGRAMS) $(PROBE) $(BENCH_PROGRAMS)
 
 include tests/kernel/tests.mk tests/bpf/tests.mk tests/vm/tests.mk bench/bench.mk
 
@@ -63,6 +67,11 @@ $(BUILD)/posternctl: $(CTL_OBJ)
 $(BUILD)/postern-spool: $(SPOOL_OBJ)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs jansson)
+
+$(PROBE): $(PROBE_OBJ)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libssl libcrypto libcurl jansson) -lunbound
+$(BUILD)/tests/unit/probe: $(PROBE_LIB_OBJ)
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -118,7 +127,11 @@ $(BUILD_ROOT)/fuzz/obj/gateway/fence/kernel.o: CPPFLAGS += -I$(BUILD_ROOT)/bpf
 $(BUILD_ROOT)/fuzz/%: tests/fuzz/%.c $(FUZZ_OBJ)
 	@echo "  CLANG $@"
 	@$(CLANG) $(CPPFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer $(PKG_CFLAGS) -MMD -MP -o $@ $< $(FUZZ_OBJ) $(PKG_LIBS) -pthread
-.SECONDARY: $(FUZZ_OBJ)
+# What it looks into stands outside of the rooms.
+FUZZ_PROBE_OBJ = $(patsubst %,$(BUILD_ROOT)/fuzz/obj/tools/probe/%.o,ber dialog text)
+$(BUILD_ROOT)/fuzz/probe_dialog: FUZZ_OBJ += $(FUZZ_PROBE_OBJ)
+$(BUILD_ROOT)/fuzz/probe_dialog: $(FUZZ_PROBE_OBJ)
+.SECONDARY: $(FUZZ_OBJ) $(FUZZ_PROBE_OBJ)
 
 fuzzers: $(FUZZERS)
 
@@ -158,7 +171,7 @@ lint:
 	@exec python3 tools/lint.py
 
 format:
-	clang-format -i $(wildcard bpf/*.[ch] gateway/*.[ch] gateway/*/*.[ch] tools/*.[ch] bench/*/*.[ch] tests/*/*.[ch] tests/unit/*/*.[ch])
+	clang-format -i $(wildcard bpf/*.[ch] gateway/*.[ch] gateway/*/*.[ch] tools/*.[ch] tools/*/*.[ch] bench/*/*.[ch] tests/*/*.[ch] tests/unit/*/*.[ch])
 
 PREFIX ?= /usr/local
 install: all
@@ -166,8 +179,8 @@ install: all
 	install $(PROGRAMS) $(DESTDIR)$(PREFIX)/sbin
 	install -m 644 gateway/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
-	install $(BENCH_PROGRAMS) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 bench/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install $(PROBE) $(BENCH_PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 tools/man/*.1 bench/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 gateway/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 
 clean:

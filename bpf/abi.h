@@ -191,16 +191,17 @@ struct fence_net {
 
 /* ---- what XDP needs ---- */
 
-/* Map fence_listeners, hash: address (all zero: any) and port that belong to the gateway. */
+/* Map fence_listeners, hash: address (all zero: any) and port that belong to the gateway. What is for
+ * another address is not ours, whoever passes it on. */
 struct fence_listener {
 	__u8 address[16];
 	__u16 port; /* host order */
 	__u16 pad;
 };
-#define FENCE_LISTENERS_MAX 64
+#define FENCE_LISTENERS_MAX 2048
 
-/* Map fence_interfaces, hash by ifindex: an XDP program judges the SYNs that come in there, so the
- * one at the cgroup does not do it again. Value: __u32, 1. */
+/* Map fence_interfaces, hash by ifindex: an XDP program takes the SYNs that come in there from their
+ * sources' limit of SYNs, so the one at the cgroup does not do it again. Value: __u32, 1. */
 #define FENCE_INTERFACES_MAX 16
 
 /* ---- samples: map fence_samples, ring buffer ---- */

@@ -5,21 +5,24 @@
  *	fence_ingress	at the cgroup: SYNs that reach a listening socket of ours, segments of our
  *			connections
  *	fence_sockops	at the cgroup: connections of ours that come and go
- *	fence_xdp	at an interface: SYNs and shut-out networks, before anything is spent on them
+ *	fence_xdp	at an interface: SYNs, before anything is spent on them
  *
  * A socket is ours when it has a class (map fence_classes): the gateway gives it to its listening
  * sockets, connections inherit it, and only the gateway changes it. Everybody else's traffic passes
  * at the first look.
  *
- * Never here: dropping a segment of a connection that was let in (except where XDP shuts a network
- * out), promoting a session, a lock.
+ * A SYN is looked at, at the interface and at the cgroup; so is the ACK that ends the handshake. What
+ * is established is charged. So the second look at a SYN costs nobody anything, and it does not matter
+ * what reaches the cgroup around XDP (fragments, more VLAN tags than we follow).
+ *
+ * Never here: dropping a segment of a connection that was let in, promoting a session, a lock.
  *
  * No kernel type is touched, so there is nothing to relocate: __sk_buff, bpf_sock, bpf_sock_ops and
  * xdp_md are the same everywhere.
  *
  * Not done: judging at tc (XDP's generic mode reaches every interface that tc does); telling the
- * cgroup by a mark which SYN XDP has judged (XDP cannot mark a packet): the interface has to do, and
- * what XDP cannot read (a chain of many extension headers) is judged at the cgroup all the same.
+ * cgroup by a mark which SYN XDP has taken from the limit of SYNs (XDP cannot mark a packet): the
+ * interface has to do. Below a VLAN or a bridge a SYN is taken twice, and that limit is half as wide.
  */
 #include "bpf/parse.h"
 #include "bpf/session.h"
@@ -30,7 +33,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 /* ---- the cgroup's ingress ---- */
 
-static __always_inline int judged_by_xdp(struct __sk_buff *skb)
+static __always_inline int taken_by_xdp(struct __sk_buff *skb)
 {
 	__u32 index = skb->ingress_ifindex;
 
@@ -52,32 +55,25 @@ static __always_inline int on_listener(struct __sk_buff *skb, const struct fence
 	struct fence_syn syn;
 	__u8 to[16];
 
+	/* TCP found its header, we do not: nobody sends that in good faith. */
+	if (parsed == FENCE_PARSED_DEEP) {
+		fence_count(FENCE_NEW, FENCE_SAW_MALFORMED, packet->total);
+		return 0;
+	}
+	if (parsed != FENCE_PARSED_TCP || spot->resets)
+		return 1;
+	/* No listening socket has use for a SYN with ACK; but at a request's number it makes a
+	 * connection that is never established, and so would never be counted. */
+	if (spot->answers)
+		return 0;
 	syn.hook = FENCE_HOOK_CGROUP;
 	syn.bytes = packet->total;
-	syn.port = 0;
-
-	switch (parsed) {
-	case FENCE_PARSED_TCP:
-		if (spot->resets)
-			return 1;
-		/* No listening socket has use for a SYN with ACK; but at a request's number it makes
-		 * a connection that is never established, and so would never be counted. */
-		if (spot->answers)
-			return 0;
-		syn.port = spot->port;
-		if (!spot->opens)
-			return fence_addresses(packet, syn.from, to) ? fence_judge_ack(&syn) : 1;
-		if (judged_by_xdp(skb))
-			return 1;
-		break;
-	case FENCE_PARSED_DEEP: /* TCP found its header, we do not: it counts as a SYN */
-		break;
-	default:
-		return 1;
-	}
+	syn.port = spot->port;
 	if (!fence_addresses(packet, syn.from, to))
 		return 1;
-	return fence_judge_syn(&syn);
+	if (!spot->opens)
+		return fence_judge_ack(&syn);
+	return fence_judge_syn(&syn, !taken_by_xdp(skb));
 }
 
 /* A connection that was there before the programs were, or that brings data before it is established.
@@ -166,33 +162,80 @@ static __always_inline void peer_of(struct bpf_sock_ops *ops, __u8 address[16])
 	__builtin_memcpy(address, words, sizeof(words));
 }
 
-static __always_inline void on_established(struct bpf_sock_ops *ops, struct bpf_sock *sk)
+/* Octets that the ACK which ended the handshake brought: no other segment will be seen with them.
+ * skb_data is at its TCP header. */
+static __always_inline __u32 first_octets(struct bpf_sock_ops *ops)
+{
+	const struct tcphdr *tcp = ops->skb_data;
+	__u32 n = ops->skb_len, header;
+
+	if ((const void *)(tcp + 1) > ops->skb_data_end)
+		return 0;
+	header = tcp->doff * 4;
+	return n > header ? n - header : 0;
+}
+
+static __noinline void meter_first(struct fence_session *session, __u32 class, __u32 bytes)
+{
+	struct fence_segment segment = {.class = class & (FENCE_CLASSES - 1), .bytes = bytes};
+	const struct fence_rules *rules = fence_rules_now();
+	__u32 reason = FENCE_ALLOWED;
+
+	if (!rules)
+		return;
+	if (!session->exempt)
+		reason = fence_meter_segment(rules, session, &segment, fence_now());
+	fence_count(segment.class, reason, segment.bytes);
+}
+
+/* Its address was not forged: here a connection costs. */
+static __noinline void charge_connection(const struct fence_session *session)
 {
 	const struct fence_rules *rules = fence_rules_now();
-	struct fence_session fresh, *session;
 	struct fence_totals *totals;
 	struct fence_source *source;
+	__u64 now = fence_now();
 	struct fence_key key;
-	__u8 address[16];
 
 	if (!rules) /* tested before anything else, or speculation loses sight of what it is */
 		return;
 	totals = fence_totals_now();
 	if (!totals)
 		return;
+	__builtin_memcpy(key.address, session->source, sizeof(key.address));
+	source = fence_source_at(&key);
+	if (!source)
+		return;
+	fence_charge_connection(rules, source, totals, session->standing, now);
+	fence_source_touch(source, FENCE_PASS, now);
+}
+
+static __always_inline void on_established(
+	struct bpf_sock_ops *ops, struct bpf_sock *sk, __u32 class)
+{
+	const struct fence_rules *rules = fence_rules_now();
+	struct fence_session fresh, *session;
+	__u8 address[16];
+	__u32 octets;
+
+	if (!rules)
+		return;
 	peer_of(ops, address);
 	fence_session_fill(&fresh, rules, address, fence_now());
 	/* It may be there: adopted a moment ago, by data that came before the connection was whole. */
 	session = bpf_sk_storage_get(&fence_sessions, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!session || session->exempt || session->counted)
+	if (!session || session->counted)
 		return;
-	session->counted = 1;
-	__builtin_memcpy(key.address, session->source, sizeof(key.address));
-	source = fence_source_at(&key);
-	if (source)
-		__sync_fetch_and_add(&source->gauge[FENCE_OPEN], 1);
-	__sync_fetch_and_add(FENCE_AT(totals->gauge[FENCE_OPEN], session->standing), 1);
-	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+	fence_count(FENCE_NEW, session->exempt ? FENCE_ALLOWED : FENCE_PASS, 0);
+	if (!session->exempt) {
+		session->counted = 1;
+		charge_connection(session);
+		bpf_sock_ops_cb_flags_set(
+			ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+	}
+	octets = first_octets(ops);
+	if (octets)
+		meter_first(session, class, octets);
 }
 
 static __always_inline void on_closed(struct bpf_sock *sk)
@@ -215,13 +258,17 @@ static __always_inline void on_closed(struct bpf_sock *sk)
 SEC("sockops")
 int fence_sockops(struct bpf_sock_ops *ops)
 {
+	const struct fence_mark *mark;
 	struct bpf_sock *sk;
 
 	switch (ops->op) {
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		sk = ops->sk;
-		if (sk && bpf_sk_storage_get(&fence_classes, sk, NULL, 0))
-			on_established(ops, sk);
+		if (!sk)
+			break;
+		mark = bpf_sk_storage_get(&fence_classes, sk, NULL, 0);
+		if (mark)
+			on_established(ops, sk, mark->class);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		sk = ops->sk;
@@ -244,24 +291,6 @@ static __always_inline int is_ours(const __u8 address[16], __u16 port)
 	return bpf_map_lookup_elem(&fence_listeners, &key) != NULL;
 }
 
-/* Not a SYN: dropped where its network is shut out. */
-static __always_inline int judge_other(const struct fence_syn *packet)
-{
-	const struct fence_rules *rules = fence_rules_now();
-	__u64 now = fence_now();
-	struct fence_key source;
-	enum fence_reason reason;
-
-	if (!rules)
-		return 1;
-	fence_source_of(rules, packet->from, source.address);
-	reason = fence_shut_out(packet->from, &source, now);
-	if (reason == FENCE_PASS || reason == FENCE_ALLOWED)
-		return 1;
-	fence_count(FENCE_NEW, reason, packet->bytes);
-	return 0;
-}
-
 static __always_inline int on_packet(
 	const struct fence_packet *packet, struct fence_spot *spot, int tiny)
 {
@@ -269,6 +298,8 @@ static __always_inline int on_packet(
 	__be16 ports[4]; /* a first fragment has eight octets at least: both are in it */
 	__u8 to[16];
 
+	if (!tiny && (!spot->opens || spot->resets)) /* who was let in stays in */
+		return 1;
 	if (!fence_addresses(packet, syn.from, to))
 		return 1;
 	syn.hook = FENCE_HOOK_XDP;
@@ -283,9 +314,7 @@ static __always_inline int on_packet(
 		return 1;
 	if (tiny)
 		fence_count(FENCE_NEW, FENCE_SAW_FRAGMENT, syn.bytes);
-	else if (!spot->opens)
-		return judge_other(&syn);
-	return fence_judge_syn(&syn);
+	return fence_judge_syn(&syn, 1);
 }
 
 static __always_inline int on_ip(const struct fence_packet *packet)

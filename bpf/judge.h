@@ -4,10 +4,16 @@
  * on the ACK that ends its handshake.
  *
  * The decisions themselves are rules.h's. The order here is lists, penalties, standing, the
- * source's budget, the one behind it; what refuses first costs least.
+ * source's budgets, those behind them; what refuses first costs least.
  *
- * A SYN proves nothing about who sent it: who forges somebody's address can use up that source's
- * budget of new connections. Only the list of allowed networks protects from that.
+ * A SYN proves nothing about who sent it. So it is only looked at, against what is known of its source
+ * and of all, and costs nothing but a unit of a wide limit of SYNs, kept in a map of its own. The ACK is
+ * looked at again: as many others may have been on the way, and with SYN cookies it may be all that
+ * there is. What is established then is charged (fence.bpf.c). Between the look at an ACK and the charge
+ * there are as many connections as there are CPUs, no more; they are overdrawn and paid for later.
+ *
+ * Who forges an address uses up its limit of SYNs, and nothing else of it. Only the list of allowed
+ * networks protects from that.
  */
 #ifndef POSTERN_BPF_JUDGE_H
 #define POSTERN_BPF_JUDGE_H
@@ -154,58 +160,87 @@ static __always_inline void fence_source_touch(
 	__sync_fetch_and_add(count, 1);
 }
 
-/* `reason` so far is PASS or PENALTY. Who is blocked does not get here: a record is made for neither
- * the network nor the flood from it. */
-static __always_inline enum fence_reason fence_judge_source(
-	const struct fence_rules *rules, struct fence_key *key, enum fence_reason reason, __u64 now)
+/* One SYN of a source's. */
+static __always_inline int fence_take_syn(
+	const struct fence_rules *rules, struct fence_key *key, __u32 standing, __u64 now)
 {
-	struct fence_totals *totals = fence_totals_now();
-	struct fence_source *source = fence_source_at(key);
+	struct fence_rate rate =
+		fence_syns_rate(FENCE_AT(rules->source[FENCE_CONNECTIONS], standing));
+	__u64 first = now + fence_cost(&rate, 1);
+	__u64 *tat;
 
-	if (!totals || !source)
-		return reason;
-	if (reason == FENCE_PASS)
-		reason = fence_judge_connection(
-			rules, source, totals, fence_standing_of(key, now), now);
-	fence_source_touch(source, reason, now);
+	if (rate.interval == 0)
+		return 1;
+	tat = bpf_map_lookup_elem(&fence_syns, key);
+	if (tat)
+		return fence_take(tat, &rate, 1, now);
+	bpf_map_update_elem(&fence_syns, key, &first, BPF_NOEXIST);
+	return 1;
+}
+
+/* A refusal goes into the source's record where there is one. It is looked up anew: speculation does
+ * not believe a test that was made before. */
+static __noinline int fence_source_tell(struct fence_key *key, __u32 reason, __u64 now)
+{
+	struct fence_source *source = bpf_map_lookup_elem(&fence_sources, key);
+
+	if (source)
+		fence_source_touch(source, reason, now);
+	return 0;
+}
+
+/* Is there room for a connection more, and for a SYN where it `takes` one? Whose source is not known
+ * yet has used up nothing of its own. */
+static __always_inline enum fence_reason fence_judge_room(const struct fence_rules *rules,
+	struct fence_key *key, __u32 standing, int takes, __u64 now)
+{
+	const struct fence_source *source = bpf_map_lookup_elem(&fence_sources, key);
+	enum fence_reason reason = FENCE_PASS;
+	const struct fence_totals *totals;
+
+	if (source)
+		reason = fence_look_source(rules, source, standing, now);
+	if (reason == FENCE_PASS) {
+		totals = fence_totals_now();
+		if (totals)
+			reason = fence_look_all(rules, totals, standing, now);
+	}
+	if (reason == FENCE_PASS && takes && !fence_take_syn(rules, key, standing, now))
+		reason = FENCE_OVER_CONNECTIONS;
+	if (reason != FENCE_PASS)
+		fence_source_tell(key, reason, now);
 	return reason;
 }
 
-/* The ACK that ends a handshake: are there fewer open than may be? When its SYN was judged, as many
- * others may have been on the way, and with SYN cookies none was. Takes nothing, makes nothing. */
+static __always_inline int fence_refuse(
+	const struct fence_rules *rules, const struct fence_syn *syn, __u32 reason, __u64 now)
+{
+	fence_count(FENCE_NEW, reason, syn->bytes);
+	fence_sample(rules, syn, reason, now);
+	return 0;
+}
+
+/* The ACK that ends a handshake. Lists and penalties were asked when the SYN came, and the gateway
+ * asks them again. */
 static __always_inline int fence_judge_ack(const struct fence_syn *ack)
 {
 	const struct fence_rules *rules = fence_rules_now();
-	enum fence_reason reason = FENCE_PASS;
-	const struct fence_totals *totals;
-	const struct fence_source *source;
+	enum fence_reason reason;
 	__u64 now = fence_now();
 	struct fence_key key;
-	__u32 standing;
 
-	if (!rules) /* tested before anything else, or speculation loses sight of what it is */
-		return 1;
-	totals = fence_totals_now();
-	if (!totals)
+	if (!rules)
 		return 1;
 	fence_source_of(rules, ack->from, key.address);
 	if (fence_listed(ack->from, now) == FENCE_ALLOWED)
 		return 1;
-	standing = fence_standing_of(&key, now);
-	source = bpf_map_lookup_elem(&fence_sources, &key);
-	if (fence_over_open_all(rules, totals, standing))
-		reason = FENCE_OVER_OPEN_ALL;
-	if (source && fence_over_open(rules, source, standing))
-		reason = FENCE_OVER_OPEN;
-	if (reason == FENCE_PASS)
-		return 1;
-	fence_count(FENCE_NEW, reason, ack->bytes);
-	fence_sample(rules, ack, reason, now);
-	return 0;
+	reason = fence_judge_room(rules, &key, fence_standing_of(&key, now), 0, now);
+	return reason == FENCE_PASS ? 1 : fence_refuse(rules, ack, reason, now);
 }
 
-/* May it come in? Counts, and takes from the budgets. */
-static __always_inline int fence_judge_syn(const struct fence_syn *syn)
+/* May it come in? `takes`: nobody has taken it from the limit of SYNs yet. What passes is counted when
+ * it is established. */
+static __always_inline int fence_judge_syn(const struct fence_syn *syn, int takes)
 {
 	const struct fence_rules *rules = fence_rules_now();
 	__u64 now = fence_now();
@@ -216,13 +251,14 @@ static __always_inline int fence_judge_syn(const struct fence_syn *syn)
 		return 1;
 	fence_source_of(rules, syn->from, source.address);
 	reason = fence_shut_out(syn->from, &source, now);
-	if (reason == FENCE_PASS || reason == FENCE_PENALTY)
-		reason = fence_judge_source(rules, &source, reason, now);
-	fence_count(FENCE_NEW, reason, syn->bytes);
+	if (reason == FENCE_PASS)
+		reason = fence_judge_room(
+			rules, &source, fence_standing_of(&source, now), takes, now);
+	else if (reason == FENCE_PENALTY)
+		fence_source_tell(&source, reason, now);
 	if (reason == FENCE_PASS || reason == FENCE_ALLOWED)
 		return 1;
-	fence_sample(rules, syn, reason, now);
-	return 0;
+	return fence_refuse(rules, syn, reason, now);
 }
 
 #endif

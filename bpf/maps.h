@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * maps.h -- the maps of abi.h, and two that concern nobody else. Sizes that depend on the
+ * maps.h -- the maps of abi.h, and three that concern nobody else. Sizes that depend on the
  * configuration (fence_sources) are set by the gateway before it loads.
  */
 #ifndef POSTERN_BPF_MAPS_H
@@ -10,6 +10,8 @@
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/abi.h"
+
+#define FENCE_SYNS_MAX 65536
 
 struct fence_key {
 	__u8 address[16];
@@ -96,6 +98,14 @@ struct {
 	__type(key, struct fence_key);
 	__type(value, __u64);
 } fence_penalties SEC(".maps");
+
+/* SYNs by source: a GCRA word. What is forged fills this map and no other. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FENCE_SYNS_MAX);
+	__type(key, struct fence_key);
+	__type(value, __u64);
+} fence_syns SEC(".maps");
 
 /* Addresses and ports of ours, for XDP. */
 struct {

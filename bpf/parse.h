@@ -263,8 +263,13 @@ static __always_inline int fence_addresses(
 	if ((const void *)(v4 + 1) > packet->end)
 		return 0;
 	if (v4->version == 4) {
-		fence_map_v4(from, v4->saddr);
-		fence_map_v4(to, v4->daddr);
+		__u32 source = v4->saddr, destination = v4->daddr;
+
+		barrier_var(
+			source); /* or one load for both versions, from a pointer plus a number */
+		barrier_var(destination);
+		fence_map_v4(from, source);
+		fence_map_v4(to, destination);
 		return 1;
 	}
 	if ((const void *)(v6 + 1) > packet->end)

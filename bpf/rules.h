@@ -4,11 +4,13 @@
  *
  * Everything works on what it is given: rules, a source, totals, a time. Nothing is locked. A
  * limiter is GCRA: one word, the theoretical arrival time (tat), moved on by compare-and-swap; a
- * conforming unit finds tat at most `burst` ahead of now. After FENCE_TRIES lost races a unit counts
- * as over its budget: under a flood it hardly matters, and nothing spins.
+ * conforming unit finds tat at most `burst` ahead of now. After FENCE_TRIES lost races a unit that is
+ * asked for counts as over its budget, and one that is charged is added without a look: nothing spins.
  *
- * A source's own budget is asked first, then the one behind it: what the second refuses has cost the
- * source its unit, which is right for a flood and cheap for everybody else.
+ * A source's own budget is asked first, then the one behind it. A connection is looked at before it
+ * is charged: in the kernel the SYN is looked at, which proves nothing about who sent it, and what is
+ * established costs. What is refused costs nobody anything. Of a handshake, what the second budget
+ * refuses has cost the source its unit, which is right for a flood and cheap for everybody else.
  */
 #ifndef POSTERN_BPF_RULES_H
 #define POSTERN_BPF_RULES_H
@@ -49,6 +51,7 @@
 
 #define FENCE_TRIES        8
 #define FENCE_NS           1000000000ull
+#define FENCE_SYNS_FACTOR  8               /* SYNs of a source for each connection of its budget */
 #define FENCE_PAUSE_NS_MAX (10 * FENCE_NS) /* a source is never further in debt than that */
 
 /* ---- GCRA ---- */
@@ -104,6 +107,15 @@ static __always_inline int fence_take(
 	if (result != FENCE_LOST)
 		return result == FENCE_TAKEN;
 	return fence_take_again(tat, cost, limit, now);
+}
+
+/* Would fence_take() take a unit now? */
+static __always_inline int fence_has(const __u64 *tat, const struct fence_rate *rate, __u64 now)
+{
+	__u64 old = *(const volatile __u64 *)tat;
+
+	return rate->interval == 0 ||
+	       fence_later(old, now) + fence_cost(rate, 1) <= now + rate->burst;
 }
 
 /* Returns the new tat; 0: lost. */
@@ -179,28 +191,41 @@ static __always_inline void fence_gauge_drop(__u32 *gauge)
 
 /* ---- decisions ---- */
 
-static __always_inline int fence_over_open(
-	const struct fence_rules *rules, const struct fence_source *source, __u32 standing)
+/* Is there room for a connection more? Two functions that only look. */
+static __always_inline enum fence_reason fence_look_source(const struct fence_rules *rules,
+	const struct fence_source *source, __u32 standing, __u64 now)
 {
-	return fence_full(
-		source->gauge[FENCE_OPEN], *FENCE_AT(rules->source_max[FENCE_OPEN], standing));
+	if (fence_full(
+		    source->gauge[FENCE_OPEN], *FENCE_AT(rules->source_max[FENCE_OPEN], standing)))
+		return FENCE_OVER_OPEN;
+	if (!fence_has(&source->tat[FENCE_CONNECTIONS],
+		    FENCE_AT(rules->source[FENCE_CONNECTIONS], standing), now))
+		return FENCE_OVER_CONNECTIONS;
+	return FENCE_PASS;
 }
 
-static __always_inline int fence_over_open_all(
-	const struct fence_rules *rules, const struct fence_totals *totals, __u32 standing)
+static __always_inline enum fence_reason fence_look_all(const struct fence_rules *rules,
+	const struct fence_totals *totals, __u32 standing, __u64 now)
 {
-	return fence_full(*FENCE_AT(totals->gauge[FENCE_OPEN], standing),
-		*FENCE_AT(rules->all_max[FENCE_OPEN], standing));
+	if (fence_full(*FENCE_AT(totals->gauge[FENCE_OPEN], standing),
+		    *FENCE_AT(rules->all_max[FENCE_OPEN], standing)))
+		return FENCE_OVER_OPEN_ALL;
+	if (!fence_has(FENCE_AT(totals->tat[FENCE_CONNECTIONS], standing),
+		    FENCE_AT(rules->all[FENCE_CONNECTIONS], standing), now))
+		return FENCE_OVER_CONNECTIONS_ALL;
+	return FENCE_PASS;
 }
 
-/* A new connection. The gauges are looked at, not moved. */
+/* A new connection, which is charged if it may come in. The gauges are looked at, not moved. */
 static __always_inline enum fence_reason fence_judge_connection(const struct fence_rules *rules,
 	struct fence_source *source, struct fence_totals *totals, __u32 standing, __u64 now)
 {
-	if (fence_over_open(rules, source, standing))
-		return FENCE_OVER_OPEN;
-	if (fence_over_open_all(rules, totals, standing))
-		return FENCE_OVER_OPEN_ALL;
+	enum fence_reason reason = fence_look_source(rules, source, standing, now);
+
+	if (reason == FENCE_PASS)
+		reason = fence_look_all(rules, totals, standing, now);
+	if (reason != FENCE_PASS)
+		return reason;
 	if (!fence_take(&source->tat[FENCE_CONNECTIONS],
 		    FENCE_AT(rules->source[FENCE_CONNECTIONS], standing), 1, now))
 		return FENCE_OVER_CONNECTIONS;
@@ -208,6 +233,27 @@ static __always_inline enum fence_reason fence_judge_connection(const struct fen
 		    FENCE_AT(rules->all[FENCE_CONNECTIONS], standing), 1, now))
 		return FENCE_OVER_CONNECTIONS_ALL;
 	return FENCE_PASS;
+}
+
+/* One that is there: charged whether the budgets have it or not, and in the gauges. */
+static __always_inline void fence_charge_connection(const struct fence_rules *rules,
+	struct fence_source *source, struct fence_totals *totals, __u32 standing, __u64 now)
+{
+	fence_charge(&source->tat[FENCE_CONNECTIONS],
+		FENCE_AT(rules->source[FENCE_CONNECTIONS], standing), 1, now);
+	fence_charge(FENCE_AT(totals->tat[FENCE_CONNECTIONS], standing),
+		FENCE_AT(rules->all[FENCE_CONNECTIONS], standing), 1, now);
+	__sync_fetch_and_add(&source->gauge[FENCE_OPEN], 1);
+	__sync_fetch_and_add(FENCE_AT(totals->gauge[FENCE_OPEN], standing), 1);
+}
+
+/* What a source may send in SYNs, by what it may have in connections. */
+static __always_inline struct fence_rate fence_syns_rate(const struct fence_rate *connections)
+{
+	struct fence_rate rate = *connections;
+
+	rate.interval = (rate.interval + FENCE_SYNS_FACTOR - 1) / FENCE_SYNS_FACTOR;
+	return rate;
 }
 
 /* A handshake that is about to begin. The gauges are looked at, not moved. */

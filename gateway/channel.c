@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* channel.c -- packets between parent and child: a kind, a text, perhaps a descriptor. */
+/* channel.c -- packets between parent and child: a kind, a text, perhaps a descriptor; and blocks of
+ * octets behind such a descriptor, for what is longer. */
 #include "gateway.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 union cmsg_space {
@@ -63,4 +67,45 @@ int channel_receive(int channel, struct channel_packet *packet)
 	if (cmsg != NULL && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS)
 		memcpy(&packet->fd, CMSG_DATA(cmsg), sizeof(int));
 	return 0;
+}
+
+int channel_block_make(const char *name, struct span block)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+
+	while (fd >= 0 && block.n > 0) {
+		ssize_t n = write(fd, block.p, block.n);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			close(fd);
+			return -1;
+		}
+		span_take(&block, (size_t)n);
+	}
+	return fd;
+}
+
+int channel_block_take(int fd, uint8_t **block, size_t *n)
+{
+	struct stat st;
+	int res = -1;
+
+	*block = NULL;
+	*n = 0;
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) == 0 && st.st_size > 0)
+		*block = malloc((size_t)st.st_size);
+	if (*block != NULL && pread(fd, *block, (size_t)st.st_size, 0) == st.st_size) {
+		*n = (size_t)st.st_size;
+		res = 0;
+	}
+	close(fd);
+	if (res != 0) {
+		free(*block);
+		*block = NULL;
+	}
+	return res;
 }

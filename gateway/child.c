@@ -7,8 +7,8 @@
  * socket. It never touches a session.
  *
  * A reload goes: asked for (control socket or SIGHUP at the parent), the parent reads the files and
- * sends them: the fence's rules and lists, put to use at once, then certificates, of which a new context
- * is built here and given to the workers; then the recipients and the routes are read again. Whatever fails leaves the old in place. CA files of routes are read at the
+ * sends them: the fence's rules and lists, put to use at once, the policies to publish, then certificates,
+ * of which a new context is built here and given to the workers; then the recipients and the routes are read again. Whatever fails leaves the old in place. CA files of routes are read at the
  * start only.
  */
 #include "gateway.h"
@@ -21,8 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,7 +36,8 @@ enum { POLL_CHANNEL, POLL_WAKE, POLL_FENCE, POLL_CONTROL };
 struct child {
 	const struct child_facts *facts;
 	struct policy *policy;
-	struct tls_context *tls;
+	struct state state;
+	struct published published;
 	struct relay_routes *routes;
 	struct tls_client **clients; /* of config->relay.routes */
 	struct store_found found;
@@ -53,9 +52,10 @@ struct child {
 	uint64_t abort_at_ms;
 	uint64_t reloaded_real_us;
 	struct err reload_error;
-	struct err fence_error; /* why the fence's part of the reload under way failed; "" */
+	char restart
+		[CONFIG_RESTART_KEYS_MAX]; /* keys that the reload under way leaves to a restart */
+	struct err part_error;             /* why a part of the reload under way failed; "" */
 	struct control_listener listeners[SETTINGS_LISTENERS_MAX];
-	struct tls_certificate_facts facts_of[SETTINGS_CERTIFICATES_MAX];
 	struct control_certificate certificates[SETTINGS_CERTIFICATES_MAX];
 	struct utsname uname;
 	char ring[128];
@@ -63,71 +63,13 @@ struct child {
 	char ktls_rx[160];
 };
 
-/* ---- certificates ---- */
-
-static int material_read(int fd, struct tls_material **out, struct err *err)
-{
-	struct stat st;
-	uint8_t *block;
-	ssize_t n = 0;
-	int res = -1;
-
-	if (fd < 0 || fstat(fd, &st) != 0 || st.st_size <= 0)
-		return err_set(err, "no certificates came from the parent process");
-	block = malloc((size_t)st.st_size);
-	if (block == NULL)
-		return err_set(err, "out of memory");
-	n = pread(fd, block, (size_t)st.st_size, 0);
-	if (n == st.st_size)
-		res = tls_material_unpack(out, span_of(block, (size_t)n), err);
-	else
-		err_set(err, "certificates from the parent process are cut short");
-	wipe(block, (size_t)st.st_size);
-	free(block);
-	return res;
-}
-
-/* For status: what is in use from now on. */
-static void certificates_describe(struct child *child, const struct tls_material *material)
-{
-	const struct tls_settings *settings = &child->facts->config->tls;
-
-	for (size_t i = 0; i < settings->certificates_n; i++) {
-		struct tls_certificate_facts *facts = &child->facts_of[i];
-
-		tls_material_describe(material, i, facts);
-		child->certificates[i] = (struct control_certificate){
-			.title = settings->certificates[i].title,
-			.key_type = facts->key_type[0] != '\0' ? facts->key_type : NULL,
-			.names = settings->certificates[i].names,
-			.names_n = settings->certificates[i].names_n,
-			.not_after_s = facts->not_after_s,
-		};
-	}
-}
-
-/* Takes the descriptor. */
-static int context_take(struct child *child, int fd, struct tls_context **out, struct err *err)
-{
-	struct tls_material *material;
-	int res = material_read(fd, &material, err);
-
-	if (fd >= 0)
-		close(fd);
-	if (res != 0)
-		return -1;
-	res = tls_context_open(out, &child->facts->config->tls, material, err);
-	if (res == 0)
-		certificates_describe(child, material);
-	tls_material_free(material);
-	return res;
-}
-
 /* ---- reload ---- */
 
 static void reload_end(struct child *child, struct err *err)
 {
 	bool ok = err == NULL;
+	struct err said;
+	const char *text = reload_tell(err, child->restart, &said);
 
 	if (ok) {
 		child->reloaded_real_us = clock_real_us();
@@ -135,11 +77,10 @@ static void reload_end(struct child *child, struct err *err)
 	} else {
 		child->reload_error = *err;
 	}
-	event_text(ok ? COUNTER_RELOADS : COUNTER_RELOADS_FAILED, "reload", ok ? "result" : "error",
-		ok ? "ok" : err->text);
 	if (child->answer_next)
-		control_reload_done(child->control, ok, ok ? NULL : err->text);
+		control_reload_done(child->control, ok, text);
 	child->answer_next = false;
+	child->restart[0] = '\0';
 }
 
 static int routes_reload(struct child *child, struct err *err)
@@ -157,27 +98,24 @@ static int routes_reload(struct child *child, struct err *err)
 
 static void reload_material(struct child *child, int fd)
 {
-	struct tls_context *tls;
+	struct published *published = &child->published;
 	struct err err;
 
-	if (child->fence_error.text[0] != '\0') {
-		err = child->fence_error;
-		child->fence_error.text[0] = '\0';
+	if (child->part_error.text[0] != '\0') {
+		err = child->part_error;
+		child->part_error.text[0] = '\0';
 		if (fd >= 0)
 			close(fd);
 		reload_end(child, &err);
 		return;
 	}
 	if (fd >= 0) {
-		if (context_take(child, fd, &tls, &err) != 0) {
+		if (published_material(published, child->facts->config, fd, &err) != 0) {
 			reload_end(child, &err);
 			return;
 		}
 		for (uint32_t i = 0; i < child->workers_n; i++)
-			worker_tls(child->workers[i], tls);
-		if (child->tls != NULL)
-			tls_context_release(child->tls);
-		child->tls = tls;
+			worker_tls(child->workers[i], published->tls);
 	}
 	if (policy_reload(child->policy, &err) != 0 || routes_reload(child, &err) != 0)
 		reload_end(child, &err);
@@ -185,12 +123,27 @@ static void reload_material(struct child *child, int fd)
 		reload_end(child, NULL);
 }
 
-static void reload_fence(struct child *child, int fd)
+static void reload_fence(struct child *child, int fd, const char *restart)
 {
-	if (fence_use(child->facts->fence, fd, &child->fence_error) == 0)
-		child->fence_error.text[0] = '\0';
+	snprintf(child->restart, sizeof(child->restart), "%.*s", CONFIG_RESTART_KEYS_MAX - 1,
+		restart);
+	if (fence_use(child->facts->fence, fd, &child->part_error) == 0)
+		child->part_error.text[0] = '\0';
 	if (fd >= 0)
 		close(fd);
+}
+
+/* Certificates come next, and end the reload. */
+static void reload_policies(struct child *child, int fd)
+{
+	struct err err;
+
+	if (published_policies(&child->published, fd, &err) != 0) {
+		child->part_error = err;
+		return;
+	}
+	for (uint32_t i = 0; i < child->workers_n; i++)
+		worker_policies(child->workers[i], child->published.policies);
 }
 
 /* ---- ending ---- */
@@ -218,6 +171,23 @@ static void stop_now(struct child *child)
 
 /* ---- control hooks ---- */
 
+static void certificates_describe(struct child *child)
+{
+	const struct tls_settings *settings = &child->facts->config->tls;
+
+	for (size_t i = 0; i < settings->certificates_n; i++) {
+		const struct tls_certificate_facts *facts = &child->published.certificates[i];
+
+		child->certificates[i] = (struct control_certificate){
+			.title = settings->certificates[i].title,
+			.key_type = facts->key_type[0] != '\0' ? facts->key_type : NULL,
+			.names = settings->certificates[i].names,
+			.names_n = settings->certificates[i].names_n,
+			.not_after_s = facts->not_after_s,
+		};
+	}
+}
+
 static void on_status(void *ctx, struct control_status *out)
 {
 	struct child *child = ctx;
@@ -242,6 +212,7 @@ static void on_status(void *ctx, struct control_status *out)
 	out->draining = child->draining;
 	out->listeners = child->listeners;
 	out->listeners_n = facts->config->listeners_n;
+	certificates_describe(child);
 	out->certificates = child->certificates;
 	out->certificates_n = facts->config->tls.certificates_n;
 }
@@ -282,6 +253,14 @@ static bool on_fence(void *ctx, const struct control_fence_request *request, str
 	return true;
 }
 
+static bool on_sts(void *ctx, const struct control_sts_request *request, struct json_t **answer)
+{
+	struct child *child = ctx;
+
+	*answer = sts_answer(child->facts->config, &child->published, request);
+	return true;
+}
+
 static void status_init(struct child *child)
 {
 	static const char *const modes[] = {[LISTENER_TLS_STARTTLS] = "starttls",
@@ -294,8 +273,9 @@ static void status_init(struct child *child)
 	for (size_t i = 0; i < facts->config->listeners_n; i++) {
 		const struct listener_settings *listener = &facts->config->listeners[i];
 
-		child->listeners[i] = (struct control_listener){
-			listener->title, listener->address, listener->port, modes[listener->tls]};
+		child->listeners[i] = (struct control_listener){listener->title, listener->address,
+			listener->port,
+			listener->protocol == LISTENER_HTTPS ? "https" : modes[listener->tls]};
 	}
 	uname(&child->uname);
 	snprintf(child->ring, sizeof(child->ring), "%s%s%s%s%s",
@@ -332,13 +312,16 @@ static void channel_packet(struct child *child)
 		reload_material(child, packet.fd);
 		return;
 	case CHANNEL_FENCE:
-		reload_fence(child, packet.fd);
+		reload_fence(child, packet.fd, packet.text);
+		return;
+	case CHANNEL_POLICIES:
+		reload_policies(child, packet.fd);
 		return;
 	case CHANNEL_ANSWER:
 		child->answer_next = true;
 		return;
 	case CHANNEL_FAILED:
-		child->fence_error.text[0] = '\0';
+		child->part_error.text[0] = '\0';
 		err_set(&err, "%s", packet.text);
 		reload_end(child, &err);
 		return;
@@ -394,6 +377,7 @@ static void loop(struct child *child)
 			(void)!read(child->wake_fd, &drop, sizeof(drop));
 		queue_turn(child->queue);
 		fence_turn(child->facts->fence);
+		state_turn(&child->state, child->facts->config);
 		if (fds[POLL_CHANNEL].revents != 0)
 			channel_packet(child);
 		parent = parent && !child->aborted;
@@ -424,10 +408,11 @@ static int workers_start(struct child *child, struct err *err)
 	const struct child_facts *facts = child->facts;
 
 	for (uint32_t i = 0; i < facts->workers; i++) {
-		struct worker_facts worker = {
-			facts, child->policy, child->clients, i, child->wake_fd};
+		struct worker_facts worker = {facts, child->policy, &child->state, child->clients,
+			i, child->wake_fd, child->published.policies};
 
-		if (worker_start(&child->workers[i], &worker, child->tls, child->routes, err) != 0)
+		if (worker_start(&child->workers[i], &worker, child->published.tls, child->routes,
+			    err) != 0)
 			return -1;
 		child->workers_n++;
 	}
@@ -504,12 +489,29 @@ static int maildirs_check(const struct child_facts *facts, struct err *err)
 	return 0;
 }
 
+/* The first two packets. */
+static int published_take(struct child *child, struct err *err)
+{
+	const struct child_facts *facts = child->facts;
+	struct channel_packet packet;
+
+	if (channel_receive(facts->channel, &packet) != 0 || packet.kind != CHANNEL_POLICIES)
+		return err_set(err, "no policies came from the parent process");
+	if (published_policies(&child->published, packet.fd, err) != 0)
+		return -1;
+	if (facts->config->tls.certificates_n == 0)
+		return 0;
+	if (channel_receive(facts->channel, &packet) != 0 || packet.kind != CHANNEL_MATERIAL)
+		return err_set(err, "no certificates came from the parent process");
+	return published_material(&child->published, facts->config, packet.fd, err);
+}
+
 static int child_open(struct child *child, struct err *err)
 {
 	const struct child_facts *facts = child->facts;
 	const struct config *config = facts->config;
-	struct control_hooks hooks = {child, on_status, on_reload, on_stop, on_queue, on_fence};
-	struct channel_packet packet;
+	struct control_hooks hooks = {
+		child, on_status, on_reload, on_stop, on_queue, on_fence, on_sts};
 	struct sandbox_user user;
 
 	if (facts->privileged && sandbox_user(&user, &config->main, err) != 0)
@@ -517,20 +519,15 @@ static int child_open(struct child *child, struct err *err)
 	if (sandbox_drop(facts->privileged ? &user : NULL, err) != 0)
 		return -1;
 	fence_child(facts->fence);
-	if (config->tls.certificates_n > 0) {
-		if (channel_receive(facts->channel, &packet) != 0 ||
-			packet.kind != CHANNEL_MATERIAL)
-			return err_set(err, "no certificates came from the parent process");
-		if (context_take(child, packet.fd, &child->tls, err) != 0)
-			return -1;
-	}
+	if (published_take(child, err) != 0)
+		return -1;
 	child->wake_fd = eventfd(0, EFD_CLOEXEC);
 	if (child->wake_fd < 0)
 		return err_set(err, "eventfd: %s", strerror(errno));
 	if (policy_open(&child->policy, &config->policy, err) != 0 ||
 		relay_routes_open(&child->routes, &config->relay, err) != 0 ||
 		clients_open(child, err) != 0 || maildirs_check(facts, err) != 0 ||
-		store_take(child, err) != 0 ||
+		store_take(child, err) != 0 || state_open(&child->state, facts, err) != 0 ||
 		control_open(&child->control, facts->control_fd, &hooks, err) != 0 ||
 		workers_start(child, err) != 0 || queue_make(child, err) != 0)
 		return -1;
@@ -575,8 +572,8 @@ int child_run(const struct child_facts *facts)
 	queue_close(child->queue);
 	control_close(child->control);
 	policy_close(child->policy);
-	if (child->tls != NULL)
-		tls_context_release(child->tls);
+	state_close(&child->state);
+	published_free(&child->published);
 	relay_routes_release(child->routes);
 	for (size_t i = 0; i < facts->config->relay.routes_n; i++)
 		if (child->clients[i] != NULL)

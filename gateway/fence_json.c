@@ -4,12 +4,14 @@
  * do to its lists.
  *
  * The names of the keys are an interface that scripts use (posternctl --json): add, never rename.
+ * Numbers beside a key "..._at_least" that is true are of a table's part: it has so many or more.
  * A moment is seconds since 1970, what is left of a time is seconds from now, and null stands for no
  * limit and for nothing there. Monotonic nanoseconds do not leave this file: they mean nothing to a
  * person and nothing after a restart of the machine.
  *
  * All of it runs on the control thread, which has the fence; nothing is asked of a worker. Looking
- * takes no budget. Only the lists can be changed from here: budgets are the configuration's.
+ * takes no budget. The lists can be changed from here, and a source forgotten: budgets are the
+ * configuration's.
  */
 #include "gateway.h"
 
@@ -30,6 +32,9 @@
 _Static_assert((int)CONTROL_FENCE_REFUSED == (int)FENCE_ORDER_REFUSED &&
 		       (int)CONTROL_FENCE_OPEN == (int)FENCE_ORDER_OPEN &&
 		       (int)CONTROL_FENCE_BYTES == (int)FENCE_ORDER_BYTES &&
+		       (int)CONTROL_FENCE_CONNECTIONS == (int)FENCE_ORDER_CONNECTIONS &&
+		       (int)CONTROL_FENCE_HANDSHAKES == (int)FENCE_ORDER_HANDSHAKES &&
+		       (int)CONTROL_FENCE_PENALTY == (int)FENCE_ORDER_PENALTY &&
 		       (int)CONTROL_FENCE_ORDERS == (int)FENCE_ORDERS,
 	"the orders are the same");
 
@@ -230,14 +235,17 @@ static json_t *status_answer(struct fence *fence, const struct fence_status *sma
 
 	(void)request;
 	fence_sizes(fence, &all);
-	return answer_of(json_pack("{s:s, s:o, s:o, s:o, s:{s:o, s:o, s:o}, s:o, s:i, s:o, s:o,"
-				   " s:o, s:o, s:o, s:o}",
+	return answer_of(json_pack("{s:s, s:o, s:o, s:o, s:{s:o, s:b, s:o, s:o}, s:o, s:i, s:o,"
+				   " s:b, s:o, s:b, s:o, s:o, s:o, s:o}",
 		"running", running[status->running], "why", text_or_null(status->why), "hooks",
 		text_or_null(status->hooks), "pin", text_or_null(status->pin), "sources", "kernel",
-		number_json(status->sources_kernel), "gateway", number_json(status->sources_user),
-		"max", number_json(status->sources_max), "networks", number_json(status->nets),
+		number_json(status->sources_kernel), "kernel_at_least",
+		(int)status->sources_partial, "gateway", number_json(status->sources_user), "max",
+		number_json(status->sources_max), "networks", number_json(status->nets),
 		"networks_max", FENCE_NETS_MAX, "behaved", number_json(status->behaved),
-		"penalties", number_json(status->penalties), "samples_dropped",
+		"behaved_at_least", (int)status->behaved_partial, "penalties",
+		number_json(status->penalties), "penalties_at_least",
+		(int)status->penalties_partial, "samples_dropped",
 		number_json(status->samples_dropped), "gauges", gauges_json(status), "budgets",
 		budgets_json(fence, status), "counts", counts_json(fence)));
 }
@@ -261,6 +269,7 @@ static json_t *seen_json(const struct fence_seen *seen)
 	json_object_set_new(json, "source", network_json(&seen->source));
 	json_object_set_new(json, "standing", json_string(standings[seen->standing]));
 	json_object_set_new(json, "penalty_seconds", left_json(seen->penalty_ns));
+	json_object_set_new(json, "strikes", json_integer(seen->strikes));
 	return json;
 }
 
@@ -400,6 +409,26 @@ static json_t *explain_answer(struct fence *fence, const struct fence_status *st
 		lefts_json(&explained)));
 }
 
+/* "dropped" is what was known, null: nothing; "listed" is what still decides. */
+static json_t *forget_answer(struct fence *fence, const struct fence_status *status,
+	const struct control_fence_request *request)
+{
+	struct fence_explained before;
+	bool found = fence_source_forget(fence, request->network.address, &before);
+	json_t *dropped = json_null();
+
+	(void)status;
+	if (found)
+		dropped = json_pack("{s:s, s:o, s:o, s:i, s:o}", "standing",
+			standings[before.standing], "behaved_seconds", left_json(before.behaved_ns),
+			"penalty_seconds", left_json(before.penalty_ns), "strikes",
+			(int)before.strikes, "state",
+			before.seen ? state_json(&before.state) : json_null());
+	return answer_of(json_pack("{s:i, s:o, s:o, s:o, s:o}", "matched", (int)found, "address",
+		address_json(request->network.address), "source", network_json(&before.source),
+		"dropped", dropped, "listed", decides_json(fence, &request->network)));
+}
+
 /* ---- samples ---- */
 
 static json_t *sample_json(const struct fence_sample *sample)
@@ -437,6 +466,7 @@ static json_t *(*const answers[CONTROL_FENCE_ACTIONS])(
 	[CONTROL_FENCE_ALLOW] = put_answer,
 	[CONTROL_FENCE_BLOCK] = put_answer,
 	[CONTROL_FENCE_UNBLOCK] = drop_answer,
+	[CONTROL_FENCE_FORGET] = forget_answer,
 };
 
 json_t *fence_answer(struct fence *fence, const struct control_fence_request *request)

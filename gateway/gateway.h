@@ -7,6 +7,11 @@
  *	worker.c   one thread a core: ring, sessions, accept, log
  *	queue.c    the control socket's questions about the queue, put to all workers (queue_json.c)
  *	fence_json.c  its questions about the fence, and what operators do to the lists
+ *	publish.c  certificates and published policies: read and checked together, handed to the child
+ *	sts_json.c  the control socket's questions about them
+ *	folder.c   folders that the parent makes for the child
+ *	state.c    what is remembered over a restart beside the mail
+ *	reload.c   what is told of a reload's end
  *	sandbox.c  user, capabilities, seccomp
  *	channel.c  packets between parent and child
  */
@@ -22,6 +27,8 @@
 #include "ring/ring.h"
 #include "spool/store.h"
 #include "tls/tls.h"
+#include "watch/watch.h"
+#include "web/web.h"
 
 extern const char postern_version[]; /* from git at build time */
 
@@ -33,8 +40,10 @@ int parent_run(const char *config_path, const struct config *config);
 /* ---- channel.c: packets over a SOCK_SEQPACKET pair ---- */
 
 enum channel_kind {
-	CHANNEL_MATERIAL = 'M',  /* to the child: certificates and keys, in a memfd */
-	CHANNEL_FENCE = 'F',     /* to the child: rules and lists of the fence, in a memfd */
+	CHANNEL_MATERIAL = 'M', /* to the child: certificates and keys, in a memfd */
+	CHANNEL_FENCE = 'F', /* to the child: rules and lists of the fence, in a memfd; text: what
+				    was changed and only a restart takes */
+	CHANNEL_POLICIES = 'P',  /* to the child: policies to publish, in a memfd */
 	CHANNEL_FAILED = 'E',    /* to the child: the reload it asked for failed; text */
 	CHANNEL_ANSWER = 'A',    /* to the child: the next packet answers its CHANNEL_RELOAD */
 	CHANNEL_DRAIN = 'D',     /* to the child: finish what is under way, then end */
@@ -55,6 +64,47 @@ struct channel_packet {
 /* 0 or -errno; -EPIPE when the other side is gone. */
 MUST_USE int channel_send(int channel, enum channel_kind kind, const char *text, int fd);
 MUST_USE int channel_receive(int channel, struct channel_packet *packet);
+/* A memfd with these octets, or -1. */
+MUST_USE int channel_block_make(const char *name, struct span block);
+/* All octets of one, to be freed, wiped where they are secret; closes it. -1: there are none, or memory
+ * is short. */
+MUST_USE int channel_block_take(int fd, uint8_t **block, size_t *n);
+
+/* ---- publish.c: what the world sees of us ---- */
+
+/* Of the parent, as it was read and found good. */
+struct publish {
+	struct tls_material *material; /* NULL: no certificates */
+	int policies_fd;               /* web_policies_pack(), in a memfd */
+};
+
+/*
+ * Reads what certificate sections name and makes the policies of `fresh`, the configuration as it is
+ * now; everything else, titles and files of certificates, too, is as in `start`. Of a certificate
+ * section `fresh` gives tlsa and next_chain, by title. `tls` is start's, or a copy of it. -1 and err:
+ * something cannot be read, or what is published would not be true (web_check()).
+ */
+MUST_USE int publish_load(struct publish *out, const struct tls_settings *tls,
+	const struct config *start, const struct config *fresh, struct err *err);
+void publish_free(struct publish *publish); /* also of {.policies_fd = -1} */
+/* To the child. -ENOMEM, or as channel_send(). */
+MUST_USE int publish_material_send(const struct publish *publish, int channel);
+MUST_USE int publish_policies_send(const struct publish *publish, int channel);
+
+/* Of the child, as it came from the parent. Zero at first. */
+struct published {
+	struct tls_context *tls; /* NULL: no certificates */
+	struct web_policies *policies;
+	/* of config->tls.certificates: */
+	struct tls_certificate_facts certificates[SETTINGS_CERTIFICATES_MAX];
+	bool mx[SETTINGS_CERTIFICATES_MAX]; /* shown to clients of hostname */
+};
+
+/* Take what came with a packet into their place, and close the descriptor. -1 and err: as before. */
+MUST_USE int published_material(
+	struct published *published, const struct config *config, int fd, struct err *err);
+MUST_USE int published_policies(struct published *published, int fd, struct err *err);
+void published_free(struct published *published);
 
 /* ---- child.c ---- */
 
@@ -67,6 +117,8 @@ struct child_facts {
 	const int *listen_fds; /* [listener * workers + worker] */
 	int control_fd;
 	const int *maildir_fds; /* of config->relay.maildirs */
+	int state_fd;           /* the folder of config->main.state_directory */
+	struct span dkim_key;   /* what config->tlsrpt.dkim_key holds; empty: none */
 	struct store *store;
 	struct fence *fence;
 	int channel;
@@ -77,6 +129,25 @@ struct child_facts {
 /* The child's whole life. Returns its exit code. */
 int child_run(const struct child_facts *facts);
 
+/* ---- state.c: what the child remembers over a restart ---- */
+
+struct state {
+	struct watch *watch; /* NULL: off */
+	uint64_t save_at_ms;
+};
+
+/* Unprivileged and before any seccomp filter. -1 and err. */
+MUST_USE int state_open(struct state *state, const struct child_facts *facts, struct err *err);
+/* Now and then, on the control thread. */
+void state_turn(struct state *state, const struct config *config);
+void state_close(struct state *state); /* no worker runs any more */
+
+/* ---- reload.c ---- */
+
+/* A reload has ended, with `failed` or NULL: logged. `restart`: what it left to a restart, "". Returns
+ * the text for who asked, *text being its backing; NULL: nothing to add. */
+const char *reload_tell(const struct err *failed, const char *restart, struct err *text);
+
 /* ---- worker.c ---- */
 
 struct worker;
@@ -84,10 +155,12 @@ struct worker;
 struct worker_facts {
 	const struct child_facts *child;
 	struct policy *policy;
+	const struct state *state;
 	struct tls_client *const *clients; /* of config->relay.routes */
 	uint32_t index;
 	int wake_fd; /* eventfd of the control thread: written when the worker is up, failed or done
 		      */
+	struct web_policies *policies; /* borrowed until the worker is up */
 };
 
 /*
@@ -110,6 +183,7 @@ enum worker_state worker_state(const struct worker *worker);
 const char *worker_error(const struct worker *worker);           /* after WORKER_FAILED */
 void worker_tls(struct worker *worker, struct tls_context *tls); /* borrowed; for new sessions */
 void worker_routes(struct worker *worker, struct relay_routes *routes); /* borrowed; for new jobs */
+void worker_policies(struct worker *worker, struct web_policies *policies); /* borrowed */
 void worker_drain(struct worker *worker);
 void worker_abort(struct worker *worker);
 /* False: the worker has ended, the call will not run. */
@@ -149,6 +223,14 @@ struct json_t;
 MUST_USE struct json_t *fence_answer(
 	struct fence *fence, const struct control_fence_request *request);
 
+/* ---- sts_json.c: what the control socket asks about TLS policies ---- */
+
+struct control_sts_request;
+
+/* For control_hooks.sts: the whole answer, a new reference; NULL: memory is short. */
+MUST_USE struct json_t *sts_answer(const struct config *config, const struct published *published,
+	const struct control_sts_request *request);
+
 /* ---- sandbox.c ---- */
 
 struct sandbox_user {
@@ -160,6 +242,11 @@ MUST_USE int sandbox_user(
 	struct sandbox_user *out, const struct main_settings *settings, struct err *err);
 /* Gives up root for good, and every capability; `user` NULL: not started as root. */
 MUST_USE int sandbox_drop(const struct sandbox_user *user, struct err *err);
+/* folder.c: a folder of ours is made when it is missing and then belongs to `user` (NULL: stays);
+ * opened by the parent, it may lie below folders that this user cannot enter. Its descriptor, or -1
+ * and err, which begins with `what`. */
+MUST_USE int folder_open(
+	const struct sandbox_user *user, const char *what, const char *path, struct err *err);
 /* System calls of this thread from now on; others fail with EPERM. */
 MUST_USE int sandbox_worker(struct err *err);
 MUST_USE int sandbox_control(struct err *err);

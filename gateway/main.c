@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/event.h"
+#include "tls/sign.h"
 
 static const char usage[] =
 	"usage: postern -c FILE        run in the foreground\n"
@@ -97,12 +98,26 @@ static int routes_check(const struct relay_settings *settings, struct err *err)
 	return 0;
 }
 
+static int dkim_check(const struct tlsrpt_settings *settings, struct err *err)
+{
+	uint8_t *key;
+	size_t n;
+
+	if (settings->dkim_key == NULL)
+		return 0;
+	if (tls_sign_key_load(settings->dkim_key, &key, &n, err) != 0)
+		return -1;
+	wipe(key, n);
+	free(key);
+	return 0;
+}
+
 /* All that can be found wrong without starting. */
 static int check(const struct config *config, struct err *err)
 {
 	struct tls_settings tls = config->tls;
-	struct tls_material *material;
 	struct ring_features ring;
+	struct publish publish;
 	struct sandbox_user user;
 	struct policy *policy;
 
@@ -112,11 +127,11 @@ static int check(const struct config *config, struct err *err)
 	tls.ticket_rotate_seconds = UINT32_MAX;
 	if (tls.ticket_keys != NULL && access(tls.ticket_keys, F_OK) != 0)
 		tls.ticket_keys = NULL;
-	if (tls.certificates_n > 0) {
-		if (tls_material_load(&material, &tls, err) != 0)
-			return -1;
-		tls_material_free(material);
-	}
+	if (publish_load(&publish, &tls, config, config, err) != 0)
+		return -1;
+	publish_free(&publish);
+	if (dkim_check(&config->tlsrpt, err) != 0)
+		return -1;
 	if (policy_open(&policy, &config->policy, err) != 0)
 		return -1;
 	policy_close(policy);

@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -30,6 +29,7 @@
 #include "base/clock.h"
 #include "base/event.h"
 #include "control/control.h"
+#include "tls/sign.h"
 
 #define TICKET_CHECK_MS   60000
 #define RESTART_MS_MIN    100
@@ -42,7 +42,8 @@ struct parent {
 	const struct config *config;
 	struct tls_kernel kernel;
 	struct ring_features ring;
-	struct tls_material *material;
+	struct config *reloaded; /* by the last reload that went well; NULL: none yet */
+	struct publish publish;
 	struct sandbox_user user;
 	bool privileged;
 	uint32_t workers;
@@ -51,6 +52,9 @@ struct parent {
 	int control_fd;
 	int maildir_fds[SETTINGS_MAILDIRS_MAX];
 	size_t maildir_fds_n;
+	int state_fd;
+	uint8_t *dkim_key; /* PEM; NULL: reports are not signed */
+	size_t dkim_key_n;
 	struct store *store;
 	struct fence *fence;
 	int fence_fd; /* what the last reload made of its settings; -1: none yet */
@@ -118,32 +122,26 @@ static int listen_all(struct parent *parent, struct err *err)
 	return 0;
 }
 
-/* The root of a Maildir tree is made when it is missing and then belongs to the child's user; opened
- * here, it may lie below folders that this user cannot enter. */
-static int maildir_open(struct parent *parent, const char *path, struct err *err)
+static const struct sandbox_user *user_of(const struct parent *parent)
 {
-	bool made = mkdir(path, 0700) == 0;
-	int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (made ? O_NOFOLLOW : 0);
-	int fd;
-
-	if (!made && errno != EEXIST)
-		return err_set(err, "route: cannot make %s: %s", path, strerror(errno));
-	fd = open(path, flags);
-	if (fd < 0)
-		return err_set(err, "route: cannot open maildir %s: %s", path, strerror(errno));
-	parent->maildir_fds[parent->maildir_fds_n++] = fd;
-	if (made && parent->privileged && fchown(fd, parent->user.uid, parent->user.gid) != 0)
-		return err_set(err, "route: cannot give %s to its user: %s", path, strerror(errno));
-	return 0;
+	return parent->privileged ? &parent->user : NULL;
 }
 
 static int store_make(struct parent *parent, struct err *err)
 {
 	const struct relay_settings *relay = &parent->config->relay;
 
-	for (size_t i = 0; i < relay->maildirs_n; i++)
-		if (maildir_open(parent, relay->maildirs[i], err) != 0)
+	for (size_t i = 0; i < relay->maildirs_n; i++) {
+		int fd = folder_open(user_of(parent), "route", relay->maildirs[i], err);
+
+		if (fd < 0)
 			return -1;
+		parent->maildir_fds[parent->maildir_fds_n++] = fd;
+	}
+	parent->state_fd = folder_open(
+		user_of(parent), "state_directory", parent->config->main.state_directory, err);
+	if (parent->state_fd < 0)
+		return -1;
 	return store_open(&parent->store, &parent->config->spool, parent->privileged,
 		parent->user.uid, parent->user.gid, err);
 }
@@ -167,6 +165,10 @@ static void fence_tell(struct fence *fence)
 	if (status.pin != NULL)
 		event_str(&event, "pin", status.pin);
 	event_close(&event);
+	if (status.running != FENCE_RUNNING_OFF && fence_syncookies_off(FENCE_SYNCOOKIES))
+		event_text(EVENT_NO_COUNT, "fence_syncookies_off", "advice",
+			"SYNs from made-up addresses can fill the queues of the listeners: set "
+			"net.ipv4.tcp_syncookies = 1");
 }
 
 static int fence_make(struct parent *parent, struct err *err)
@@ -219,8 +221,11 @@ static int parent_open(struct parent *parent, struct err *err)
 	limits_raise(parent);
 	if (ring_probe(&parent->ring, err) != 0)
 		return -1;
-	if (config->tls.certificates_n > 0 &&
-		tls_material_load(&parent->material, &config->tls, err) != 0)
+	if (publish_load(&parent->publish, &config->tls, config, config, err) != 0)
+		return -1;
+	if (config->tlsrpt.dkim_key != NULL &&
+		tls_sign_key_load(
+			config->tlsrpt.dkim_key, &parent->dkim_key, &parent->dkim_key_n, err) != 0)
 		return -1;
 	tls_kernel_probe(&parent->kernel);
 	parent->workers = workers_wanted(config);
@@ -245,101 +250,112 @@ static void parent_close(struct parent *parent)
 	}
 	for (size_t i = 0; i < parent->maildir_fds_n; i++)
 		close(parent->maildir_fds[i]);
+	if (parent->state_fd >= 0)
+		close(parent->state_fd);
 	if (parent->store != NULL)
 		store_close(parent->store);
-	if (parent->material != NULL)
-		tls_material_free(parent->material);
+	publish_free(&parent->publish);
+	if (parent->dkim_key != NULL)
+		wipe(parent->dkim_key, parent->dkim_key_n);
+	free(parent->dkim_key);
+	if (parent->reloaded != NULL)
+		config_close(parent->reloaded);
 	if (parent->signal_fd >= 0)
 		close(parent->signal_fd);
 }
 
-/* ---- certificates to the child ---- */
-
-static int material_memfd(const struct tls_material *material)
-{
-	uint8_t *block;
-	size_t n;
-	int fd;
-
-	if (tls_material_pack(material, &block, &n) != 0)
-		return -1;
-	fd = memfd_create("postern-material", MFD_CLOEXEC);
-	if (fd >= 0 && write(fd, block, n) != (ssize_t)n) {
-		close(fd);
-		fd = -1;
-	}
-	wipe(block, n);
-	free(block);
-	return fd;
-}
+/* ---- what the child is given ---- */
 
 static void material_send(struct parent *parent)
 {
-	int fd = -1;
-
-	if (parent->channel < 0)
-		return;
-	if (parent->material != NULL)
-		fd = material_memfd(parent->material);
-	if (parent->material != NULL && fd < 0)
+	if (parent->channel >= 0 &&
+		publish_material_send(&parent->publish, parent->channel) == -ENOMEM)
 		(void)!channel_send(parent->channel, CHANNEL_FAILED, "out of memory", -1);
-	else
-		(void)!channel_send(parent->channel, CHANNEL_MATERIAL, "", fd);
-	if (fd >= 0)
-		close(fd);
 }
 
-static void fence_send(struct parent *parent)
+static void policies_send(struct parent *parent)
+{
+	if (parent->channel >= 0)
+		(void)!publish_policies_send(&parent->publish, parent->channel);
+}
+
+/* `restart`: what else was changed, for which a restart is needed. */
+static void fence_send(struct parent *parent, const char *restart)
 {
 	if (parent->channel >= 0 && parent->fence_fd >= 0)
-		(void)!channel_send(parent->channel, CHANNEL_FENCE, "", parent->fence_fd);
+		(void)!channel_send(parent->channel, CHANNEL_FENCE, restart, parent->fence_fd);
 }
 
-/* The configuration is read again, and of it the fence's section is used. */
-static int fence_reload(struct parent *parent, struct err *err)
+static void reload_failed(struct parent *parent, const struct err *err)
 {
-	struct config *config;
-	int fd;
+	if (parent->channel >= 0)
+		(void)!channel_send(parent->channel, CHANNEL_FAILED, err->text, -1);
+}
 
-	if (config_open(&config, parent->config_path, err) != 0)
-		return -1;
-	fd = fence_pack(&config->fence);
-	config_close(config);
+static int fence_reload(struct parent *parent, const struct config *fresh, struct err *err)
+{
+	char restart[CONFIG_RESTART_KEYS_MAX];
+	int fd = fence_pack(&fresh->fence);
+
 	if (fd < 0)
 		return err_set(err, "fence: %s", strerror(-fd));
 	if (parent->fence_fd >= 0)
 		close(parent->fence_fd);
 	parent->fence_fd = fd;
-	fence_send(parent);
+	(void)config_restart_keys(parent->config, fresh, restart, sizeof(restart));
+	fence_send(parent, restart);
 	return 0;
 }
 
-static void material_reload(struct parent *parent)
+/* Takes the place of what was published before. */
+static void publish_use(struct parent *parent, const struct publish *publish)
 {
-	struct tls_material *material;
-	struct err err;
-
-	if (parent->config->tls.certificates_n > 0) {
-		if (tls_material_load(&material, &parent->config->tls, &err) != 0) {
-			if (parent->channel >= 0)
-				(void)!channel_send(parent->channel, CHANNEL_FAILED, err.text, -1);
-			return;
-		}
-		tls_material_free(parent->material);
-		parent->material = material;
-	}
+	publish_free(&parent->publish);
+	parent->publish = *publish;
+	policies_send(parent);
 	material_send(parent);
 }
 
-/* What somebody asked for. */
+/* What somebody asked for: the configuration is read again, and of it the fence's section and what is
+ * published are used. Nothing is put to use before all of it was found good. */
 static void reload(struct parent *parent)
 {
+	struct config *fresh;
+	struct publish publish;
 	struct err err;
 
-	if (fence_reload(parent, &err) == 0)
-		material_reload(parent);
-	else if (parent->channel >= 0)
-		(void)!channel_send(parent->channel, CHANNEL_FAILED, err.text, -1);
+	if (config_open(&fresh, parent->config_path, &err) != 0) {
+		reload_failed(parent, &err);
+		return;
+	}
+	if (publish_load(&publish, &parent->config->tls, parent->config, fresh, &err) != 0) {
+		config_close(fresh);
+		reload_failed(parent, &err);
+		return;
+	}
+	if (fence_reload(parent, fresh, &err) != 0) {
+		publish_free(&publish);
+		config_close(fresh);
+		reload_failed(parent, &err);
+		return;
+	}
+	if (parent->reloaded != NULL)
+		config_close(parent->reloaded);
+	parent->reloaded = fresh;
+	publish_use(parent, &publish);
+}
+
+/* Nobody asked: ticket keys are due. A configuration that is being edited is left alone. */
+static void tickets_reload(struct parent *parent)
+{
+	const struct config *config = parent->reloaded != NULL ? parent->reloaded : parent->config;
+	struct publish publish;
+	struct err err;
+
+	if (publish_load(&publish, &parent->config->tls, parent->config, config, &err) != 0)
+		reload_failed(parent, &err);
+	else
+		publish_use(parent, &publish);
 }
 
 /* ---- the child ---- */
@@ -355,6 +371,8 @@ static void child_main(struct parent *parent, int channel)
 		.listen_fds = parent->listen_fds,
 		.control_fd = parent->control_fd,
 		.maildir_fds = parent->maildir_fds,
+		.state_fd = parent->state_fd,
+		.dkim_key = span_of(parent->dkim_key, parent->dkim_key_n),
 		.store = parent->store,
 		.fence = parent->fence,
 		.channel = channel,
@@ -363,8 +381,7 @@ static void child_main(struct parent *parent, int channel)
 	};
 
 	close(parent->signal_fd); /* the signals stay blocked: the parent speaks to us */
-	if (parent->material != NULL)
-		tls_material_free(parent->material);
+	publish_free(&parent->publish);
 	exit(child_run(&facts));
 }
 
@@ -388,9 +405,10 @@ static int child_start(struct parent *parent, struct err *err)
 	parent->ready = false;
 	parent->child_ms = clock_ms();
 	parent->restart_ms = 0;
-	if (parent->material != NULL)
+	policies_send(parent);
+	if (parent->publish.material != NULL)
 		material_send(parent);
-	fence_send(parent);
+	fence_send(parent, "");
 	return 0;
 }
 
@@ -518,9 +536,9 @@ static void timed(struct parent *parent)
 		event_text(EVENT_NO_COUNT, "restart_failed", "error", err.text);
 		parent->restart_ms = clock_ms() + RESTART_MS_MAX;
 	}
-	/* Nobody asked: a configuration that is being edited is left alone. */
-	if (parent->material != NULL && parent->ready && tls_material_stale(parent->material))
-		material_reload(parent);
+	if (parent->publish.material != NULL && parent->ready &&
+		tls_material_stale(parent->publish.material))
+		tickets_reload(parent);
 }
 
 static void loop(struct parent *parent)
@@ -547,7 +565,9 @@ int parent_run(const char *config_path, const struct config *config)
 		.config_path = config_path,
 		.config = config,
 		.control_fd = -1,
+		.state_fd = -1,
 		.fence_fd = -1,
+		.publish.policies_fd = -1,
 		.signal_fd = -1,
 		.channel = -1,
 		.started_real_us = clock_real_us(),

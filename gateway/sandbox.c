@@ -35,11 +35,13 @@ static const int worker_calls[] = {SCMP_SYS(brk), SCMP_SYS(clock_gettime),
 	SCMP_SYS(setsockopt), SCMP_SYS(shutdown), SCMP_SYS(sigaltstack), SCMP_SYS(tgkill),
 	SCMP_SYS(time), SCMP_SYS(write), SCMP_SYS(writev)};
 
-/* The control thread reads the recipients file, serves its socket, reconnects to syslog. */
+/* The control thread reads the recipients file, serves its socket, writes what is remembered, reconnects
+ * to syslog. */
 static const int control_calls[] = {SCMP_SYS(accept4), SCMP_SYS(connect), SCMP_SYS(geteuid),
-	SCMP_SYS(ftruncate), SCMP_SYS(getsockname), SCMP_SYS(getsockopt), SCMP_SYS(lseek),
-	SCMP_SYS(openat), SCMP_SYS(pread64), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
-	SCMP_SYS(socket), SCMP_SYS(uname)};
+	SCMP_SYS(fdatasync), SCMP_SYS(fsync), SCMP_SYS(ftruncate), SCMP_SYS(getsockname),
+	SCMP_SYS(getsockopt), SCMP_SYS(lseek), SCMP_SYS(openat), SCMP_SYS(pread64),
+	SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(renameat), SCMP_SYS(renameat2),
+	SCMP_SYS(unlinkat), SCMP_SYS(mkdirat), SCMP_SYS(socket), SCMP_SYS(uname)};
 
 /* bpf(2) is for the fence's maps, whose descriptors we have; it can load and attach nothing for us. */
 static const int worker_bpf[] = {BPF_MAP_UPDATE_ELEM, BPF_MAP_DELETE_ELEM};

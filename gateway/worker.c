@@ -26,6 +26,7 @@
 #include "base/event.h"
 #include "session/session.h"
 #include "spool/spool.h"
+#include "web/web.h"
 
 #define RING_ENTRIES        1024
 #define RING_BUFFERS        256 /* 4 MiB a worker */
@@ -38,6 +39,7 @@ struct worker {
 	_Atomic int state; /* enum worker_state */
 	_Atomic(struct tls_context *) tls_next;
 	_Atomic(struct relay_routes *) routes_next;
+	_Atomic(struct web_policies *) policies_next;
 	atomic_bool drain;
 	atomic_bool abort;
 	pthread_mutex_t wake_lock;  /* ring_for_wake */
@@ -50,6 +52,7 @@ struct worker {
 	struct spool *spool;
 	struct relay *relay;
 	struct session_worker *sessions;
+	struct web_worker *web;
 	struct accept *accept;
 	struct tls_context *tls_first;
 	struct relay_routes *routes_first;
@@ -120,7 +123,8 @@ static void ignore_done(struct op *op, int res, uint32_t flags)
 /* Sessions first, whose messages may be cut through; then the relay; then the spool. */
 static bool drained(struct worker *worker)
 {
-	if (!accept_stopped(worker->accept) || !session_worker_idle(worker->sessions))
+	if (!accept_stopped(worker->accept) || !session_worker_idle(worker->sessions) ||
+		!web_worker_idle(worker->web))
 		return false;
 	if (!worker->relay_drained) {
 		worker->relay_drained = true;
@@ -167,19 +171,26 @@ static void on_wake(void *ctx)
 	struct worker *worker = ctx;
 	struct tls_context *tls = atomic_exchange(&worker->tls_next, NULL);
 	struct relay_routes *routes = atomic_exchange(&worker->routes_next, NULL);
+	struct web_policies *policies = atomic_exchange(&worker->policies_next, NULL);
 
-	if (tls != NULL)
+	if (tls != NULL) {
+		web_worker_tls(worker->web, tls_context_hold(tls));
 		session_worker_tls(worker->sessions, tls);
+	}
+	if (policies != NULL)
+		web_worker_policies(worker->web, policies);
 	if (routes != NULL)
 		relay_use(worker->relay, routes);
 	calls_run(worker);
 	if (atomic_load(&worker->drain)) {
 		accept_stop(worker->accept);
 		session_worker_drain(worker->sessions);
+		web_worker_drain(worker->web);
 	}
 	if (atomic_load(&worker->abort) && !worker->aborted) {
 		worker->aborted = true;
 		session_worker_abort(worker->sessions);
+		web_worker_abort(worker->web);
 		relay_abort(worker->relay);
 		if (worker->log.armed) /* whoever reads our log may have stopped doing so */
 			ring_cancel(worker->ring, &worker->log_cancel, &worker->log);
@@ -229,27 +240,37 @@ static int open_all(struct worker *worker)
 		.config = config,
 		.policy = worker->facts.policy,
 		.fence = child->fence,
+		.watch = worker->facts.state->watch,
 		.kernel = child->kernel,
 		.worker = worker->facts.index,
+		.workers = child->workers,
 	};
+	struct web_facts web = {.config = config, .fence = child->fence};
 
 	if (ring_open(&worker->ring, &ring, &worker->err) != 0)
 		return -1;
 	if (store_part_open(worker, &worker->err) != 0)
 		goto no_store;
 	facts.ring = worker->ring;
+	web.ring = worker->ring;
 	facts.spool = worker->spool;
 	facts.callout = relay_callout(worker->relay);
 	if (session_worker_open(&worker->sessions, &facts, worker->tls_first, &worker->err) != 0)
 		goto no_sessions;
+	if (web_worker_open(&worker->web, &web, worker->tls_first, worker->facts.policies,
+		    &worker->err) != 0)
+		goto no_web;
 	for (size_t i = 0; i < config->listeners_n; i++)
 		fds[i] = child->listen_fds[i * child->workers + worker->facts.index];
-	if (accept_open(&worker->accept, &facts, worker->sessions, fds, &worker->err) != 0)
+	if (accept_open(
+		    &worker->accept, &facts, worker->sessions, worker->web, fds, &worker->err) != 0)
 		goto no_accept;
 	ring_on_wake(worker->ring, on_wake, worker);
 	wakeable_set(worker, worker->ring);
 	return 0;
 no_accept:
+	web_worker_close(worker->web);
+no_web:
 	session_worker_close(worker->sessions);
 no_sessions:
 	relay_close(worker->relay);
@@ -264,6 +285,7 @@ static void close_all(struct worker *worker)
 	wakeable_set(worker, NULL);
 	calls_run(worker); /* whoever asked last is answered, too */
 	accept_close(worker->accept);
+	web_worker_close(worker->web);
 	session_worker_close(worker->sessions);
 	relay_close(worker->relay);
 	spool_close(worker->spool);
@@ -358,6 +380,15 @@ void worker_routes(struct worker *worker, struct relay_routes *routes)
 	wake(worker);
 }
 
+void worker_policies(struct worker *worker, struct web_policies *policies)
+{
+	struct web_policies *before =
+		atomic_exchange(&worker->policies_next, web_policies_hold(policies));
+
+	web_policies_release(before);
+	wake(worker);
+}
+
 bool worker_call(struct worker *worker, struct worker_call *call)
 {
 	bool posted;
@@ -391,8 +422,10 @@ void worker_join(struct worker *worker)
 {
 	struct tls_context *tls = atomic_exchange(&worker->tls_next, NULL);
 	struct relay_routes *routes = atomic_exchange(&worker->routes_next, NULL);
+	struct web_policies *policies = atomic_exchange(&worker->policies_next, NULL);
 
 	pthread_join(worker->thread, NULL);
+	web_policies_release(policies);
 	if (tls != NULL)
 		tls_context_release(tls);
 	if (routes != NULL)

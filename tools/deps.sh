@@ -12,7 +12,8 @@
 set -eu
 
 build='build-essential pkg-config liburing-dev libssl-dev libconfuse-dev libseccomp-dev
-	libjansson-dev libunbound-dev liblmdb-dev libbpf-dev libelf-dev clang llvm bpftool
+	libjansson-dev libunbound-dev libcurl4-openssl-dev libhttp-parser-dev zlib1g-dev
+	dns-root-data liblmdb-dev libbpf-dev libelf-dev clang llvm bpftool
 	openssl swaks libio-socket-ssl-perl libnet-ssleay-perl'
 tests='libcriterion-dev libclang-rt-14-dev clang-format clang-tidy python3
 	gnutls-bin curl msmtp mandoc qemu-system-x86 busybox-static cpio kmod xz-utils

@@ -127,18 +127,25 @@ static const struct show_table count_table = {
 	{"WHERE", "CLASS", "VERDICT", "REASON", "COUNT", "OCTETS", NULL}, count_cell,
 	1u << COUNT_PACKETS | 1u << COUNT_BYTES};
 
+/* Only a part of a large table is counted. */
+static const char *at_least(const json_t *object, const char *key)
+{
+	return json_is_true(json_object_get(object, key)) ? "at least " : "";
+}
+
 static void numbers_put(const json_t *fence)
 {
 	const json_t *sources = json_object_get(fence, "sources");
 	char text[SHOW_CELL_MAX];
 
-	snprintf(text, sizeof(text), "%lld in the kernel, %lld in the gateway, at most %lld each",
-		(long long)show_number_of(sources, "kernel"),
+	snprintf(text, sizeof(text), "%s%lld in the kernel, %lld in the gateway, at most %lld each",
+		at_least(sources, "kernel_at_least"), (long long)show_number_of(sources, "kernel"),
 		(long long)show_number_of(sources, "gateway"),
 		(long long)show_number_of(sources, "max"));
 	show_line("sources", text);
-	snprintf(text, sizeof(text), "%lld behaved, %lld under a penalty",
-		(long long)show_number_of(fence, "behaved"),
+	snprintf(text, sizeof(text), "%s%lld behaved, %s%lld under a penalty",
+		at_least(fence, "behaved_at_least"), (long long)show_number_of(fence, "behaved"),
+		at_least(fence, "penalties_at_least"),
 		(long long)show_number_of(fence, "penalties"));
 	show_line("remembered", text);
 	snprintf(text, sizeof(text), "%lld allowed or blocked, at most %lld",
@@ -183,6 +190,7 @@ enum {
 	SOURCE_REFUSED,
 	SOURCE_PAUSED,
 	SOURCE_OCTETS,
+	SOURCE_STRIKES,
 	SOURCE_PENALTY,
 	SOURCE_COLUMNS
 };
@@ -190,7 +198,8 @@ enum {
 static void source_cell(const json_t *row, int column, char *out, size_t n)
 {
 	static const char *const keys[SOURCE_COLUMNS] = {"source", "standing", "seen_seconds",
-		"open", "shaking", "passed", "refused", "paused", NULL, "penalty_seconds"};
+		"open", "shaking", "passed", "refused", "paused", NULL, "strikes",
+		"penalty_seconds"};
 
 	if (column <= SOURCE_STANDING)
 		snprintf(out, n, "%s", show_string_of(row, keys[column]));
@@ -207,8 +216,8 @@ static void source_cell(const json_t *row, int column, char *out, size_t n)
 
 static const struct show_table source_table = {
 	{"SOURCE", "STANDING", "SEEN, AGO", "OPEN", "SHAKING", "PASSED", "REFUSED", "PAUSED",
-		"OCTETS", "PENALTY", NULL},
-	source_cell, 0x3fc};
+		"OCTETS", "STRIKES", "PENALTY", NULL},
+	source_cell, 0x7fc};
 
 void show_sources(const json_t *fence)
 {
@@ -290,15 +299,22 @@ static void verdict_put(const json_t *fence)
 	show_line("now", text);
 }
 
-static void conduct_put(const json_t *fence)
+static void standing_put(const json_t *fence)
 {
-	const json_t *max = json_object_get(fence, "strikes_max");
-	char text[SHOW_CELL_MAX], left[32], limit[32];
+	char text[SHOW_CELL_MAX], left[32];
 
 	left_format(left, sizeof(left), fence, "behaved_seconds");
 	snprintf(text, sizeof(text), "%s%s%s", show_string_of(fence, "standing"),
 		left[0] != '-' ? ", remembered for " : "", left[0] != '-' ? left : "");
 	show_line("standing", text);
+}
+
+static void conduct_put(const json_t *fence)
+{
+	const json_t *max = json_object_get(fence, "strikes_max");
+	char text[SHOW_CELL_MAX], left[32], limit[32];
+
+	standing_put(fence);
 	left_format(left, sizeof(left), fence, "penalty_seconds");
 	amount_format(limit, sizeof(limit), max, false);
 	snprintf(text, sizeof(text), "%s%s; %lld strikes of %s", left[0] != '-' ? left : "none",
@@ -356,6 +372,22 @@ void show_explained(const json_t *fence)
 	listed_put(json_object_get(fence, "listed"));
 	state_put(json_object_get(fence, "state"));
 	show_table(&left_table, json_object_get(fence, "budgets"));
+}
+
+/* What was known of a source and is no more, in the words of explain. */
+void show_forgotten(const json_t *fence)
+{
+	const json_t *dropped = json_object_get(fence, "dropped");
+	char text[SHOW_CELL_MAX], left[32];
+
+	show_clean(stdout, show_string_of(fence, "source"));
+	printf(" is forgotten; what was known of it:\n\n");
+	left_format(left, sizeof(left), dropped, "penalty_seconds");
+	snprintf(text, sizeof(text), "%s%s; %lld strikes", left[0] != '-' ? left : "none",
+		left[0] != '-' ? " left" : "", (long long)show_number_of(dropped, "strikes"));
+	standing_put(dropped);
+	show_line("penalty", text);
+	state_put(json_object_get(dropped, "state"));
 }
 
 /* ---- samples ---- */

@@ -34,6 +34,7 @@ static const struct action {
 	{"allow", WORDS_NETWORK, false, false, true, true, NULL},
 	{"block", WORDS_NETWORK, false, false, true, true, NULL},
 	{"unblock", WORDS_NETWORK, false, false, false, false, NULL},
+	{"forget", WORDS_ADDRESS, false, false, false, false, NULL},
 };
 
 /* ---- options ---- */
@@ -42,19 +43,26 @@ const char *fence_option_form(const char *name)
 {
 	if (strcmp(name, "for") == 0)
 		return "numbers with s, m, h or d, as 90s or 1d12h";
-	return "refused, open or bytes";
+	return "penalty, connections, open, octets, handshakes or refusals";
 }
 
 bool fence_option(struct options *options, const char *name, const char *value)
 {
-	static const char *const orders[] = {"refused", "open", "bytes"};
+	/* What a person says, and what the gateway is asked for. */
+	static const struct {
+		const char *said, *order;
+	} rows[] = {{"refusals", "refused"}, {"refused", "refused"}, {"open", "open"},
+		{"octets", "bytes"}, {"bytes", "bytes"}, {"connections", "connections"},
+		{"handshakes", "handshakes"}, {"penalty", "penalty"}};
 
 	if (strcmp(name, "for") == 0)
 		return time_parse(value, &options->for_s);
-	options->by = value;
-	for (size_t i = 0; i < COUNT_OF(orders); i++)
-		if (strcmp(orders[i], value) == 0)
-			return true;
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		if (strcmp(rows[i].said, value) != 0)
+			continue;
+		options->by = rows[i].order;
+		return true;
+	}
 	return false;
 }
 
@@ -173,6 +181,14 @@ static void change_put(
 
 	if (options->for_s != 0)
 		show_span_format(span, sizeof(span), (json_int_t)options->for_s);
+	if (strcmp(action->word, "forget") == 0) {
+		show_forgotten(fence);
+		if (json_is_object(listed)) {
+			printf("it is still ");
+			decides_put(stdout, listed);
+		}
+		return;
+	}
 	show_clean(stdout, show_string_of(fence, "network"));
 	if (strcmp(action->word, "unblock") == 0)
 		printf(": the entry or penalty is gone\n");
@@ -200,8 +216,11 @@ static int change_run(const struct options *options, const struct action *action
 		change_put(options, action, fence);
 	if (!found) {
 		result = EXIT_NOTHING;
-		fprintf(stderr, "posternctl: %s: no entry of an operator's, no penalty%s",
-			options->words[2], json_is_object(listed) ? "; it is " : "\n");
+		fprintf(stderr, "posternctl: %s: %s%s", options->words[2],
+			strcmp(action->word, "forget") == 0
+				? "nothing was known of it"
+				: "no entry of an operator's, no penalty",
+			json_is_object(listed) ? "; it is " : "\n");
 		decides_put(stderr, listed);
 	}
 	json_decref(fence);

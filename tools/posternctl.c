@@ -3,7 +3,7 @@
  * posternctl.c -- the operator's hand: asks a running gateway over its control socket.
  *
  * One command, one answer, an exit code that scripts can use: see enum exit_code. Each request has a
- * connection of its own; only commands of the queue and the fence make more than one.
+ * connection of its own; only commands of the queue, the fence and sts make more than one.
  * For a person it prints tables; --json gives what the gateway said. What cannot be done is one
  * sentence on stderr that names the socket and says what to try.
  *
@@ -35,7 +35,7 @@ static const char usage[] =
 	"\n"
 	"  status    what runs: listeners, certificates, kTLS, sums\n"
 	"  metrics   all counters as Prometheus text\n"
-	"  reload    read certificates, recipients, routes and the fence again; sessions go on\n"
+	"  reload    read certificates, policies, recipients, routes and the fence again\n"
 	"  stop      take no more connections, end when the open ones are done\n"
 	"\n"
 	"  queue [list] [FILTER] [--limit N]    the messages that wait, the oldest first\n"
@@ -50,12 +50,16 @@ static const char usage[] =
 	"          addresses: @DOMAIN is any address there, <> the null sender\n"
 	"\n"
 	"  fence [status]                       where it runs, its budgets, what it decided\n"
-	"  fence top [--by refused|open|bytes] [--limit N]   the sources that have most\n"
+	"  fence top [--by WHAT] [--limit N]    the sources that have most:\n"
+	"          penalty|connections|open|octets|handshakes|refusals\n"
 	"  fence list                           allowed and blocked networks\n"
 	"  fence allow|block NETWORK [--for TIME] [--force]\n"
 	"  fence unblock NETWORK                take away such an entry, or a penalty\n"
+	"  fence forget ADDRESS                 its source is as if it had never come\n"
 	"  fence explain ADDRESS                what it would get now, and what it has left\n"
 	"  fence samples [--limit N]            the last refusals that were written down\n"
+	"\n"
+	"  sts records [DOMAIN]                 DNS records to add for what is published\n"
 	"\n"
 	"  -s, --socket SOCKET   the gateway's control socket\n"
 	"  -c, --config CONFIG   take the socket's path from this configuration\n"
@@ -405,7 +409,7 @@ static int command_run(const struct options *options, const struct command *comm
 }
 
 /* EXIT_OK: the options are ones that the command takes. */
-static int options_check(const struct options *options, bool queue, bool fence)
+static int options_check(const struct options *options, bool queue, bool fence, bool sts)
 {
 	const char *word = options->words[0];
 
@@ -415,7 +419,7 @@ static int options_check(const struct options *options, bool queue, bool fence)
 		return usage_wrong("options of fence do not go with ", word);
 	if (!queue && !fence && options->limit != 0)
 		return usage_wrong("--limit does not go with ", word);
-	if (!queue && !fence && options->words_n > 1)
+	if (!queue && !fence && !sts && options->words_n > 1)
 		return usage_wrong("one command at a time; not understood: ", options->words[1]);
 	return EXIT_OK;
 }
@@ -425,14 +429,15 @@ static int words_run(struct options *options)
 {
 	bool queue = strcmp(options->words[0], "queue") == 0;
 	bool fence = strcmp(options->words[0], "fence") == 0;
+	bool sts = strcmp(options->words[0], "sts") == 0;
 	const struct command *command = command_find(options->words[0]);
 	struct err err;
 	char *path;
 	int result;
 
-	if (command == NULL && !queue && !fence)
+	if (command == NULL && !queue && !fence && !sts)
 		return usage_wrong("there is no command ", options->words[0]);
-	result = options_check(options, queue, fence);
+	result = options_check(options, queue, fence, sts);
 	if (result != EXIT_OK)
 		return result;
 	path = socket_path(options, &err);
@@ -442,7 +447,7 @@ static int words_run(struct options *options)
 	if (command != NULL)
 		result = command_run(options, command);
 	else
-		result = queue ? queue_run(options) : fence_run(options);
+		result = queue ? queue_run(options) : fence ? fence_run(options) : sts_run(options);
 	free(path);
 	return result;
 }

@@ -8,6 +8,7 @@
  *	posternctl-queue-show.c  their answers for a person
  *	posternctl-fence.c       the fence commands: what is asked, and what is not done unforced
  *	posternctl-fence-show.c  their answers for a person
+ *	posternctl-sts.c         the sts commands: what is asked, and zone file lines
  */
 #ifndef POSTERN_TOOLS_POSTERNCTL_H
 #define POSTERN_TOOLS_POSTERNCTL_H
@@ -75,6 +76,10 @@ MUST_USE bool fence_option(struct options *options, const char *name, const char
 const char *fence_option_form(const char *name);
 int fence_run(struct options *options);
 
+/* ---- posternctl-sts.c ---- */
+
+int sts_run(struct options *options);
+
 /* ---- posternctl-show.c ---- */
 
 /* Text from elsewhere: control characters (C0, DEL, C1) become '?'. */
@@ -120,6 +125,7 @@ void show_fence(const json_t *fence);
 void show_sources(const json_t *fence);
 void show_networks(const json_t *networks);
 void show_explained(const json_t *fence);
+void show_forgotten(const json_t *fence);
 void show_samples(const json_t *fence);
 
 #endif

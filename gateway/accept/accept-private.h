@@ -46,13 +46,15 @@ MUST_USE enum proxy_step proxy_parse(struct span in, struct proxy_header *header
 
 /* ---- waiting.c ---- */
 
-#define PROXY_WAITING_MAX 1024 /* connections that wait for their header, a worker */
+#define PROXY_WAITING_MAX 1024 /* connections that wait for their header, a worker and listener */
+#define PROXY_FDS_PART    4    /* and all together at most this part of the descriptors there are */
 #define PROXY_ENDING_MAX  256  /* besides, those whose receive is being cancelled */
 #define PROXY_MS_MAX      5000 /* for a header to come; covers a SYN's or segment's second try */
 
-/* A connection may go on: `peer` is who it counts as, `direct` says that this is who connected. The
- * descriptor is the callee's. */
-typedef void waiting_admit_fn(void *ctx, int fd, const struct sockaddr_storage *peer, bool direct);
+/* A connection may go on: `peer` is who it counts as, `via` the balancer that its header came from;
+ * NULL: the header names nobody, the peer is the balancer. The descriptor is the callee's. */
+typedef void waiting_admit_fn(
+	void *ctx, int fd, const struct sockaddr_storage *peer, const struct sockaddr_storage *via);
 
 /* Connections of trusted networks, until the last octet of their header. Embedded in its owner. */
 struct waiting_room {
@@ -66,12 +68,13 @@ struct waiting_room {
 	bool stopping;
 };
 
-void waiting_open(
-	struct waiting_room *room, struct ring *ring, waiting_admit_fn *admit, uint32_t ms_max);
+/* n_max: how many may wait, 1 to PROXY_WAITING_MAX. */
+void waiting_open(struct waiting_room *room, struct ring *ring, waiting_admit_fn *admit,
+	uint32_t n_max, uint32_t ms_max);
 /*
  * Takes over a connection; `ctx` and `title` (the listener's, for the log) live as long as the room.
  * Later, never from in here, admit(ctx, ...) is called or the connection is closed. Where
- * PROXY_WAITING_MAX wait already the oldest of them is closed, counted. False: PROXY_ENDING_MAX is
+ * n_max wait already the oldest of them is closed, counted. False: PROXY_ENDING_MAX is
  * reached, too, counted; the caller keeps the descriptor.
  */
 MUST_USE bool waiting_start(struct waiting_room *room, void *ctx, const char *title, int fd,

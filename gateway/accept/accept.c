@@ -3,7 +3,8 @@
  * accept.c -- multishot accept on each listener of a worker, and the door: limits of policy/.
  *
  * Whoever connects is admitted as its own peer address; where that is in the listener's `proxy`, its
- * PROXY header is waited for first (waiting.c) and tells who it is. Both ways end in admit().
+ * PROXY header is waited for first (waiting.c) and tells who it is. Both ways end in admit(). What
+ * policy/ limits are sessions; connections for web/ pass the fence and web/'s own limit.
  *
  * Out of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM) the kernel ends the multishot; the
  * port stays paused until a session ends or the pause is over, so nothing spins and the backlog
@@ -15,6 +16,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/counter.h"
@@ -27,6 +29,8 @@ struct port {
 	struct accept *accept;
 	const struct listener_settings *listener;
 	struct network *proxy; /* listener->proxy, read once */
+	struct waiting_room waiting;
+	bool waits; /* it is open */
 	struct op op;
 	struct op cancel;
 	int fd;
@@ -35,7 +39,7 @@ struct port {
 struct accept {
 	struct session_facts facts;
 	struct session_worker *sessions;
-	struct waiting_room waiting;
+	struct web_worker *web;
 	struct wheel_timer pause;
 	bool stopping;
 	bool paused;
@@ -80,9 +84,14 @@ static void pause_start(struct accept *accept, int error)
 		ring_now_ms(accept->facts.ring) + ACCEPT_PAUSE_MS);
 }
 
+static bool is_web(const struct port *port)
+{
+	return port->listener->protocol == LISTENER_HTTPS;
+}
+
 /* Who is blocked is not spoken to; who is over a budget is told so, as far as there is room. */
 static bool fence_lets_in(struct port *port, struct fence_client *client, int fd,
-	const struct sockaddr_storage *peer, bool direct)
+	const struct sockaddr_storage *peer, const struct session_way *way)
 {
 	struct accept *accept = port->accept;
 	bool implicit = port->listener->tls == LISTENER_TLS_IMPLICIT;
@@ -92,37 +101,54 @@ static bool fence_lets_in(struct port *port, struct fence_client *client, int fd
 	enum fence_reason reason;
 
 	network_address(peer, address);
-	reason = fence_enter(accept->facts.fence, client, address, direct,
+	reason = fence_enter(accept->facts.fence, client, address, !way->behind,
 		implicit ? FENCE_HANDSHAKE : FENCE_PLAIN);
 	if (fence_reason_verdict(reason) != FENCE_VERDICT_REFUSE)
 		return true;
 	count(COUNTER_SESSIONS_REFUSED_FENCE);
 	snprintf(text, sizeof(text), "%s, try again later", fence_reason_text(reason));
-	if (reason == FENCE_BLOCKED || reason == FENCE_PENALTY ||
-		!session_refuse(accept->sessions, fd, port->listener, peer, &verdict, true))
+	if (reason == FENCE_BLOCKED || reason == FENCE_PENALTY || is_web(port) ||
+		!session_refuse(accept->sessions, fd, port->listener, peer, way, &verdict, true))
 		close(fd);
 	return false;
 }
 
+static void admit_web(
+	struct port *port, int fd, const struct sockaddr_storage *peer, struct fence_client *client)
+{
+	if (web_start(port->accept->web, fd, port->listener, peer, client))
+		return;
+	fence_leave(port->accept->facts.fence, client);
+	count(COUNTER_SESSIONS_REFUSED_MEMORY);
+	close(fd);
+}
+
 /*
- * A connection: through the door to its session, or 421, or away. `peer` is who it counts as;
- * `direct`: who connected, not who a balancer says is behind it.
+ * A connection: through the door to its session, or 421, or away. `peer` is who it counts as. What a
+ * balancer does for itself (its checks, mostly) counts against no budget of an address: the fence has
+ * balancers among those it allows, and to policy/ it is nobody's.
  */
-static void admit(struct port *port, int fd, const struct sockaddr_storage *peer, bool direct)
+static void admit(struct port *port, int fd, const struct sockaddr_storage *peer,
+	const struct session_way *way)
 {
 	struct accept *accept = port->accept;
 	struct policy *policy = accept->facts.policy;
 	struct fence *fence = accept->facts.fence;
+	const struct sockaddr_storage *counted = way->local ? NULL : peer;
 	struct fence_client client = {0};
 	enum policy_door door;
 
-	if (!fence_lets_in(port, &client, fd, peer, direct))
+	if (!fence_lets_in(port, &client, fd, peer, way))
 		return;
-	door = policy_enter(policy, peer);
+	if (is_web(port)) {
+		admit_web(port, fd, peer, &client);
+		return;
+	}
+	door = policy_enter(policy, counted);
 	if (door == POLICY_DOOR_OPEN) {
-		if (session_start(accept->sessions, fd, port->listener, peer, &client, direct))
+		if (session_start(accept->sessions, fd, port->listener, peer, &client, way))
 			return;
-		policy_leave(policy, peer);
+		policy_leave(policy, counted);
 		fence_leave(fence, &client);
 		count(COUNTER_SESSIONS_REFUSED_MEMORY);
 		close(fd);
@@ -131,14 +157,19 @@ static void admit(struct port *port, int fd, const struct sockaddr_storage *peer
 	fence_leave(fence, &client);
 	count(door == POLICY_DOOR_FULL ? COUNTER_SESSIONS_REFUSED_TOTAL
 				       : COUNTER_SESSIONS_REFUSED_ADDRESS);
-	if (!session_refuse(
-		    accept->sessions, fd, port->listener, peer, policy_door_verdict(door), false))
+	if (!session_refuse(accept->sessions, fd, port->listener, peer, way,
+		    policy_door_verdict(door), false))
 		close(fd);
 }
 
-static void header_came(void *ctx, int fd, const struct sockaddr_storage *peer, bool direct)
+static void header_came(
+	void *ctx, int fd, const struct sockaddr_storage *peer, const struct sockaddr_storage *via)
 {
-	admit(ctx, fd, peer, direct);
+	struct session_way way = {.behind = via != NULL, .local = via == NULL};
+
+	if (via != NULL)
+		way.via = *via;
+	admit(ctx, fd, peer, &way);
 }
 
 static bool header_due(const struct port *port, const struct sockaddr_storage *peer)
@@ -164,7 +195,7 @@ static void accepted(struct port *port, int fd)
 		return;
 	}
 	if (!header_due(port, &peer)) {
-		admit(port, fd, &peer, true);
+		admit(port, fd, &peer, &(struct session_way){0});
 		return;
 	}
 	/* Where no kernel drops its SYN: nobody comes in behind a balancer that is blocked. */
@@ -172,7 +203,7 @@ static void accepted(struct port *port, int fd)
 	if (fence_blocked(accept->facts.fence, address)) {
 		count(COUNTER_SESSIONS_REFUSED_FENCE);
 		close(fd);
-	} else if (!waiting_start(&accept->waiting, port, port->listener->title, fd, &peer)) {
+	} else if (!waiting_start(&port->waiting, port, port->listener->title, fd, &peer)) {
 		close(fd);
 	}
 }
@@ -202,6 +233,27 @@ static void cancel_done(struct op *op, int res, uint32_t flags)
 	(void)flags;
 }
 
+/*
+ * How many may wait for their header at a listener. Each is a descriptor and has done nothing yet: a
+ * quarter of what there are, shared by workers and listeners, leaves the rest to sessions, whoever of a
+ * trusted network connects and says nothing.
+ */
+static uint32_t waiting_max(const struct session_facts *facts)
+{
+	const struct config *config = facts->config;
+	struct rlimit limit;
+	uint64_t share, listeners = 0;
+
+	for (size_t i = 0; i < config->listeners_n; i++)
+		listeners += config->listeners[i].proxy_n > 0;
+	if (listeners == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return PROXY_WAITING_MAX;
+	share = limit.rlim_cur / PROXY_FDS_PART / facts->workers / listeners;
+	if (share > PROXY_WAITING_MAX)
+		return PROXY_WAITING_MAX;
+	return share > 0 ? (uint32_t)share : 1;
+}
+
 static int port_open(struct accept *accept, struct port *port,
 	const struct listener_settings *listener, int fd, struct err *err)
 {
@@ -221,6 +273,9 @@ static int port_open(struct accept *accept, struct port *port,
 		if (!network_parse(listener->proxy[i], &port->proxy[i]))
 			return err_set(err, "listener \"%s\": \"%s\" is not a network",
 				listener->title, listener->proxy[i]);
+	waiting_open(&port->waiting, accept->facts.ring, header_came, waiting_max(&accept->facts),
+		PROXY_MS_MAX);
+	port->waits = true;
 	return 0;
 }
 
@@ -232,7 +287,7 @@ static void accept_free(struct accept *accept)
 }
 
 int accept_open(struct accept **out, const struct session_facts *facts,
-	struct session_worker *sessions, const int *fds, struct err *err)
+	struct session_worker *sessions, struct web_worker *web, const int *fds, struct err *err)
 {
 	size_t n = facts->config->listeners_n;
 	struct accept *accept = calloc(1, sizeof(*accept) + n * sizeof(accept->ports[0]));
@@ -241,6 +296,7 @@ int accept_open(struct accept **out, const struct session_facts *facts,
 		return err_set(err, "out of memory");
 	accept->facts = *facts;
 	accept->sessions = sessions;
+	accept->web = web;
 	accept->ports_n = n;
 	for (size_t i = 0; i < n; i++) {
 		if (port_open(accept, &accept->ports[i], &facts->config->listeners[i], fds[i],
@@ -249,9 +305,9 @@ int accept_open(struct accept **out, const struct session_facts *facts,
 		accept_free(accept);
 		return -1;
 	}
-	waiting_open(&accept->waiting, facts->ring, header_came, PROXY_MS_MAX);
 	wheel_timer_init(&accept->pause, pause_over);
 	session_worker_on_end(sessions, session_ended, accept);
+	web_worker_on_end(web, session_ended, accept);
 	for (size_t i = 0; i < n; i++)
 		port_arm(&accept->ports[i]);
 	*out = accept;
@@ -270,22 +326,30 @@ void accept_stop(struct accept *accept)
 				accept->facts.ring, &accept->ports[i].cancel, &accept->ports[i].op);
 		/* The parent holds it open, too: without this clients would be left waiting. */
 		shutdown(accept->ports[i].fd, SHUT_RDWR);
+		if (accept->ports[i].waits)
+			waiting_stop(&accept->ports[i].waiting);
 	}
-	waiting_stop(&accept->waiting);
 }
 
 bool accept_stopped(const struct accept *accept)
 {
-	for (size_t i = 0; i < accept->ports_n; i++)
-		if (accept->ports[i].op.armed || accept->ports[i].cancel.armed)
+	for (size_t i = 0; i < accept->ports_n; i++) {
+		const struct port *port = &accept->ports[i];
+
+		if (port->op.armed || port->cancel.armed ||
+			(port->waits && !waiting_stopped(&port->waiting)))
 			return false;
-	return accept->stopping && waiting_stopped(&accept->waiting);
+	}
+	return accept->stopping;
 }
 
 void accept_close(struct accept *accept)
 {
 	ASSERT(accept_stopped(accept));
 	session_worker_on_end(accept->sessions, NULL, NULL);
-	waiting_close(&accept->waiting);
+	web_worker_on_end(accept->web, NULL, NULL);
+	for (size_t i = 0; i < accept->ports_n; i++)
+		if (accept->ports[i].waits)
+			waiting_close(&accept->ports[i].waiting);
 	accept_free(accept);
 }

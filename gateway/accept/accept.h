@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * accept.h -- listeners and admission: opens the sockets, takes connections, hands them to
- * session/. Reads the PROXY headers of trusted balancers.
+ * session/, or to web/ where the listener speaks HTTPS. Reads the PROXY headers of trusted balancers.
  */
 #ifndef POSTERN_ACCEPT_ACCEPT_H
 #define POSTERN_ACCEPT_ACCEPT_H
 
 #include "session/session.h"
+#include "web/web.h"
 
 /*
  * Binds and listens, one socket a worker (SO_REUSEPORT, so that the kernel spreads connections):
@@ -24,7 +25,7 @@ struct accept;
  * tries again every ACCEPT_PAUSE_MS.
  */
 MUST_USE int accept_open(struct accept **out, const struct session_facts *facts,
-	struct session_worker *sessions, const int *fds, struct err *err);
+	struct session_worker *sessions, struct web_worker *web, const int *fds, struct err *err);
 
 /* Stops accepting for good: connections in the backlog are reset and new ones refused, whoever else
  * has the sockets open; those that wait for a PROXY header are closed. accept_stopped() tells when

@@ -133,7 +133,7 @@ static void misread(struct waiting *waiting, enum proxy_fault fault)
 /* The header is whole and off the socket. */
 static void admit(struct waiting *waiting, const struct proxy_header *header, bool local)
 {
-	struct sockaddr_storage peer = local ? waiting->peer : header->source;
+	struct sockaddr_storage via = waiting->peer;
 	waiting_admit_fn *on_admit = waiting->room->admit;
 	void *ctx = waiting->ctx;
 	int fd = waiting->fd;
@@ -144,7 +144,10 @@ static void admit(struct waiting *waiting, const struct proxy_header *header, bo
 		count(header->version == 1 ? COUNTER_PROXY_HEADERS_V1 : COUNTER_PROXY_HEADERS_V2);
 	over_set(waiting);
 	waiting_free(waiting);
-	on_admit(ctx, fd, &peer, local);
+	if (local)
+		on_admit(ctx, fd, &via, NULL);
+	else
+		on_admit(ctx, fd, &header->source, &via);
 }
 
 /* ---- the header ---- */
@@ -245,12 +248,13 @@ static void time_over(struct wheel_timer *timer)
 
 /* ---- the room ---- */
 
-void waiting_open(
-	struct waiting_room *room, struct ring *ring, waiting_admit_fn *admit_fn, uint32_t ms_max)
+void waiting_open(struct waiting_room *room, struct ring *ring, waiting_admit_fn *admit_fn,
+	uint32_t n_max, uint32_t ms_max)
 {
+	ASSERT(n_max > 0 && n_max <= PROXY_WAITING_MAX);
 	*room = (struct waiting_room){
-		.ring = ring, .admit = admit_fn, .n_max = PROXY_WAITING_MAX, .ms_max = ms_max};
-	pool_open(&room->pool, sizeof(struct waiting), PROXY_WAITING_MAX + PROXY_ENDING_MAX);
+		.ring = ring, .admit = admit_fn, .n_max = n_max, .ms_max = ms_max};
+	pool_open(&room->pool, sizeof(struct waiting), n_max + PROXY_ENDING_MAX);
 	list_init(&room->live);
 }
 

@@ -15,6 +15,7 @@ struct cfg_t; /* libconfuse's */
 #define CONFIG_PATH_MAX   4095                /* PATH_MAX without its NUL */
 #define CONFIG_SOCKET_MAX 107                 /* sockaddr_un.sun_path without its NUL */
 #define CONFIG_TITLE_MAX  64
+#define CONFIG_TEXT_MAX   512
 #define CONFIG_PLACES_MAX 1024 /* paths whose lines are kept: two a certificate and a few */
 #define CONFIG_SHOWN_MAX  60   /* octets of a wrong value that a message repeats */
 
@@ -51,6 +52,7 @@ enum value_kind {
 	VALUE_RESOLVER,     /* numeric address, "@" and a port may follow */
 	VALUE_NETWORK,      /* as network_parse() takes it */
 	VALUE_INTERFACE,
+	VALUE_TEXT, /* printable ASCII without quotes, up to CONFIG_TEXT_MAX octets */
 	VALUE_PATH, /* made relative to the configuration's folder */
 	VALUE_SOCKET,
 	VALUE_NEXT_HOP, /* hop.c's; the value's text is its path, "" where it has none */
@@ -85,6 +87,9 @@ struct config_key {
 
 extern const struct config_key config_keys[];
 extern const size_t config_keys_n;
+
+/* Does a reload take its value into use? */
+bool config_key_taken(const struct config_key *key);
 
 /* The key's row; NULL if there is none. */
 const struct config_key *config_key_find(const char *section, const char *name);

@@ -43,6 +43,8 @@ static const struct section sections[] = {
 	{"route", TITLED},
 	{"relay", CFGF_NONE},
 	{"fence", CFGF_NONE},
+	{"sts", TITLED},
+	{"watch", CFGF_NONE},
 	{"log", CFGF_NONE},
 };
 

@@ -19,6 +19,15 @@ MUST_USE int config_open(struct config **out, const char *path, struct err *err)
 void config_close(struct config *config);
 
 /*
+ * Names the keys whose values differ in `now`, which was read again, from those of `before`, which the
+ * gateway was started with, and which a reload does not take: "workers, listener.smtp.port" (a titled
+ * section that came or went: "route.store"). Into out, cut where cap ends. Returns how many; 0: "".
+ */
+#define CONFIG_RESTART_KEYS_MAX 440 /* in an err with some words around */
+size_t config_restart_keys(
+	const struct config *before, const struct config *now, char *out, size_t cap);
+
+/*
  * For errors that other rooms found in a file or folder which the configuration names: where the
  * text holds its path, "FILE:LINE: " of the key that names it is put in front. Other texts stay.
  */

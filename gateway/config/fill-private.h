@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fill-private.h -- what fill.c, routes.c and fence.c share: the struct config that grows, and what it owns.
+ * fill-private.h -- what fill.c, routes.c, fence.c and sts.c share: the struct config that grows, and what it owns.
  */
 #ifndef POSTERN_CONFIG_FILL_PRIVATE_H
 #define POSTERN_CONFIG_FILL_PRIVATE_H
@@ -51,5 +51,9 @@ MUST_USE int fill_routes(struct fill *fill);
 /* What the fence's section leaves open, and the checks of it and of all lists of networks. The
  * listeners are filled already. */
 MUST_USE int fill_fence(struct fill *fill);
+
+/* The policies to publish and what belongs to them: listeners, required TLS, reports. The listeners
+ * and routes are filled already. */
+MUST_USE int fill_sts(struct fill *fill);
 
 #endif

@@ -3,7 +3,8 @@
  * fill.c -- from libconfuse's tree to struct config, and the checks that need the whole.
  *
  * Job: defaults, copies of all strings (the tree is freed afterwards), missing keys, counts,
- * listeners that collide, certificates that lack; routes are routes.c's, the fence fence.c's. A check about a section
+ * listeners that collide, certificates that lack; routes are routes.c's, the fence
+ * fence.c's, published policies sts.c's. A check about a section
  * names the line of its closing brace, one about the whole file the last line.
  *
  * Invariants: values passed value_read() while they were parsed, so reading them again cannot
@@ -298,7 +299,7 @@ static int check_numbers(struct fill *fill)
 static int fill_all(struct fill *fill)
 {
 	static const char *const single[] = {
-		"tls", "smtp", "policy", "spool", "relay", "fence", "log"};
+		"tls", "smtp", "policy", "spool", "relay", "fence", "watch", "log"};
 	struct config *config = &fill->store->config;
 
 	if (fill_section(fill, "", fill->root, config) != 0)
@@ -315,7 +316,9 @@ static int fill_all(struct fill *fill)
 	if (fill_listeners(fill) != 0 || fill_certificates(fill) != 0 ||
 		check_certificates(fill) != 0 || fill_fence(fill) != 0)
 		return -1;
-	return fill_routes(fill);
+	if (fill_routes(fill) != 0)
+		return -1;
+	return fill_sts(fill);
 }
 
 int config_fill(

@@ -15,6 +15,7 @@
 #define IN_CONFIG(member)      FIELD(struct config, member)
 #define IN_LISTENER(member)    FIELD(struct listener_settings, member)
 #define IN_CERTIFICATE(member) FIELD(struct certificate_settings, member)
+#define IN_STS(member)         FIELD(struct sts_settings, member)
 #define IN_ROUTE(member)       FIELD(struct route_settings, member)
 
 #define NUMBER(section_, name_, fallback_, min_, max_, ...)                                        \
@@ -62,6 +63,10 @@ static const struct value_choice listener_tls_choices[] = {
 	{"none", LISTENER_TLS_NONE},
 	{NULL, 0},
 };
+static const struct value_choice listener_protocol_choices[] = {
+	{"smtp", LISTENER_SMTP}, {"https", LISTENER_HTTPS}, {NULL, 0}};
+static const struct value_choice sts_choices[] = {
+	{"none", 0}, {"testing", 1}, {"enforce", 2}, {NULL, 0}}; /* enum sts_mode */
 static const struct value_choice ktls_choices[] = {
 	{"auto", KTLS_MODE_AUTO},
 	{"always", KTLS_MODE_ALWAYS},
@@ -108,12 +113,15 @@ const struct config_key config_keys[] = {
 	NUMBER("", "workers", "0", 0, SETTINGS_WORKERS_MAX, IN_CONFIG(main.workers)),
 	TEXT("", "control_socket", VALUE_SOCKET, .fallback = "postern.sock",
 		IN_CONFIG(main.control_socket)),
+	TEXT("", "state_directory", VALUE_PATH, .fallback = "state",
+		IN_CONFIG(main.state_directory)),
 	SECONDS("", "drain_seconds", "30", 0, 3600, IN_CONFIG(main.drain_ms)),
 	TEXT("", "seccomp", VALUE_BOOL, .fallback = "true", IN_CONFIG(main.seccomp)),
 
 	TEXT("listener", "address", VALUE_ADDRESS, .example = "\"127.0.0.1\"",
 		IN_LISTENER(address)),
 	NUMBER("listener", "port", NULL, 1, 65535, .example = "25", IN_LISTENER(port)),
+	CHOICE("listener", "protocol", "smtp", listener_protocol_choices, IN_LISTENER(protocol)),
 	CHOICE("listener", "tls", "starttls", listener_tls_choices, IN_LISTENER(tls)),
 	NETWORKS("listener", "proxy", struct listener_settings, proxy),
 
@@ -121,6 +129,17 @@ const struct config_key config_keys[] = {
 	TEXT("certificate", "key", VALUE_PATH, .example = "\"key.pem\"", IN_CERTIFICATE(key)),
 	TEXT("certificate", "names", VALUE_SNI_NAME, .list_max = SETTINGS_NAMES_MAX,
 		.offset_n = offsetof(struct certificate_settings, names_n), IN_CERTIFICATE(names)),
+	TEXT("certificate", "next_chain", VALUE_PATH, IN_CERTIFICATE(next_chain)),
+	TEXT("certificate", "tlsa", VALUE_TEXT, .list_max = 16,
+		.offset_n = offsetof(struct certificate_settings, tlsa_n), IN_CERTIFICATE(tlsa)),
+
+	CHOICE("sts", "mode", "testing", sts_choices, IN_STS(mode)),
+	NUMBER("sts", "max_age", "604800", 1, 31557600, IN_STS(max_age_s)), /* RFC 8461 3.2 */
+	TEXT("sts", "mx", VALUE_SNI_NAME, .list_max = 256,
+		.offset_n = offsetof(struct sts_settings, mx_n), IN_STS(mx)),
+	TEXT("sts", "id", VALUE_TEXT, IN_STS(id)),
+	TEXT("sts", "reports", VALUE_TEXT, .list_max = 16,
+		.offset_n = offsetof(struct sts_settings, reports_n), IN_STS(reports)),
 
 	CHOICE("tls", "ktls", "auto", ktls_choices, IN_CONFIG(tls.ktls)),
 	CHOICE("tls", "version_min", "TLSv1.2", version_choices, IN_CONFIG(tls.version_min)),
@@ -158,6 +177,9 @@ const struct config_key config_keys[] = {
 		.list_max = SETTINGS_DOMAINS_MAX,
 		.offset_n = offsetof(struct config, policy.relay_domains_n),
 		IN_CONFIG(policy.relay_domains)),
+	TEXT("policy", "require_tls", VALUE_ROUTE_DOMAIN, .list_max = SETTINGS_DOMAINS_MAX,
+		.offset_n = offsetof(struct config, policy.require_tls_n),
+		IN_CONFIG(policy.require_tls)),
 	TEXT("policy", "recipients", VALUE_PATH, .empty_is_none = true,
 		IN_CONFIG(policy.recipients)),
 	TEXT("policy", "recipients_lmdb", VALUE_PATH, .empty_is_none = true,
@@ -218,6 +240,7 @@ const struct config_key config_keys[] = {
 	SECONDS("relay", "cutthrough_seconds", "10", 1, 3600, IN_CONFIG(relay.cutthrough_ms_max)),
 	NUMBER("relay", "connections_max", "500", 1, 100000, IN_CONFIG(relay.connections_max)),
 	CHOICE("relay", "ktls", "auto", ktls_choices, IN_CONFIG(relay.ktls)),
+	TEXT("relay", "sts_ca_file", VALUE_PATH, IN_CONFIG(relay.sts_ca_file)),
 	TEXT("relay", "bounce_body", VALUE_BOOL, .fallback = "true", IN_CONFIG(relay.bounce_body)),
 
 	CHOICE("fence", "mode", "auto", fence_choices, IN_CONFIG(fence.mode)),
@@ -253,6 +276,11 @@ const struct config_key config_keys[] = {
 	NETWORKS("fence", "allow", struct config, fence.allow,
 		.fallback = "{ 127.0.0.0/8, ::1/128 }"),
 	NETWORKS("fence", "block", struct config, fence.block),
+
+	TEXT("watch", "on", VALUE_BOOL, .fallback = "true", IN_CONFIG(watch.on)),
+	NUMBER("watch", "days", "30", 1, 400, IN_CONFIG(watch.days)),
+	NUMBER("watch", "entries_max", "20000", 100, 10000000, IN_CONFIG(watch.entries_max)),
+	NUMBER("watch", "enforce_days", "14", 1, 400, IN_CONFIG(watch.enforce_days)),
 
 	CHOICE("log", "to", "stderr", log_choices, IN_CONFIG(log.syslog)),
 };

@@ -22,12 +22,16 @@
 #define SETTINGS_NETWORKS_MAX     10000 /* of one list */
 #define SETTINGS_INTERFACES_MAX   16
 
+#define SETTINGS_STS_MAX 10000 /* domains whose policy is published */
+
 enum listener_tls { LISTENER_TLS_STARTTLS, LISTENER_TLS_IMPLICIT, LISTENER_TLS_NONE };
+enum listener_protocol { LISTENER_SMTP, LISTENER_HTTPS };
 
 struct listener_settings {
 	const char *title;
 	const char *address; /* numeric IPv4 or IPv6 */
 	uint16_t port;
+	enum listener_protocol protocol; /* HTTPS: serves policies; tls is IMPLICIT */
 	enum listener_tls tls;
 	const char *const *proxy; /* networks whose connections begin with a PROXY header */
 	size_t proxy_n;
@@ -42,6 +46,39 @@ struct certificate_settings {
 	const char *const
 		*names; /* lower case; "*.example.org" covers one label; none: the default */
 	size_t names_n;
+	const char *next_chain;  /* PEM file of the certificate to come, for records; NULL: none */
+	const char *const *tlsa; /* records published for this one, "3 1 1 HEX" */
+	size_t tlsa_n;
+};
+
+/* sts "DOMAIN" { ... }: what the world is told about mail for the domain (RFC 8461). */
+struct sts_settings {
+	const char *domain; /* lower case */
+	uint32_t mode;      /* the numbers of enum sts_mode */
+	uint32_t max_age_s;
+	const char *const *mx; /* patterns, lower case */
+	size_t mx_n;
+	const char *id;             /* NULL: made out of the policy's text */
+	const char *const *reports; /* URIs for _smtp._tls (RFC 8460 3), none: no record */
+	size_t reports_n;
+};
+
+/* What is kept about senders and TLS. */
+struct watch_settings {
+	bool on;
+	uint32_t days;         /* how long it is kept */
+	uint32_t entries_max;  /* senders that are remembered */
+	uint32_t enforce_days; /* without failures before `enforce` is advised */
+};
+
+/* Reports to domains that we send to (RFC 8460); none without `from`. */
+struct tlsrpt_settings {
+	const char *organization; /* NULL: hostname */
+	const char *contact;      /* NULL: from */
+	const char *from;         /* address that reports come from; NULL: no reports */
+	const char *dkim_key;     /* PEM file, RSA or Ed25519; NULL: not signed */
+	const char *dkim_domain;  /* NULL: from's */
+	const char *dkim_selector;
 };
 
 struct tls_settings {
@@ -84,6 +121,8 @@ enum callout_down { CALLOUT_DOWN_ACCEPT, CALLOUT_DOWN_DEFER };
 struct policy_settings {
 	const char *const *relay_domains; /* lower case */
 	size_t relay_domains_n;
+	const char *const *require_tls; /* "example.org", ".example.org", "*": no mail in clear */
+	size_t require_tls_n;
 	const char *recipients;      /* text file; NULL: none */
 	const char *recipients_lmdb; /* LMDB environment; NULL: none. At most one of the two */
 	uint32_t sessions_max;
@@ -125,7 +164,14 @@ struct next_hop_settings {
 	uint32_t maildir; /* MAILDIR: index into relay_settings.maildirs */
 };
 
-enum route_tls { ROUTE_TLS_NONE, ROUTE_TLS_MAY, ROUTE_TLS_REQUIRE, ROUTE_TLS_VERIFY };
+/* POLICY: what DANE or MTA-STS of the domain asks for, else MAY; with NEXT_HOP_MX only. */
+enum route_tls {
+	ROUTE_TLS_NONE,
+	ROUTE_TLS_MAY,
+	ROUTE_TLS_REQUIRE,
+	ROUTE_TLS_VERIFY,
+	ROUTE_TLS_POLICY
+};
 enum route_choose { ROUTE_CHOOSE_FAILOVER, ROUTE_CHOOSE_WEIGHT };
 
 /* route "TITLE" { ... }: which domains, where to and how. */
@@ -168,6 +214,10 @@ struct relay_settings {
 	uint32_t cutthrough_ms_max;
 	uint32_t connections_max; /* all next hops, a worker */
 	enum ktls_mode ktls;      /* sending to next hops */
+	bool dane;                /* route_tls POLICY looks for TLSA records */
+	bool sts;                 /* and for MTA-STS policies */
+	const char *trust_anchor; /* DNSSEC, file; NULL: nothing is secure */
+	const char *sts_ca_file;  /* PEM, for policy hosts; NULL: the system's */
 	bool bounce_body;         /* DSNs return full messages where RET=FULL asks for it */
 };
 
@@ -223,6 +273,7 @@ struct main_settings {
 	const char *group; /* NULL: the user's */
 	uint32_t workers;  /* 0: one per CPU */
 	const char *control_socket;
+	const char *state_directory; /* what is remembered over a restart, beside the spool */
 	uint32_t drain_ms;
 	bool seccomp;
 };
@@ -238,6 +289,10 @@ struct config {
 	struct spool_settings spool;
 	struct relay_settings relay;
 	struct fence_settings fence;
+	const struct sts_settings *sts;
+	size_t sts_n;
+	struct watch_settings watch;
+	struct tlsrpt_settings tlsrpt;
 	struct log_settings log;
 };
 

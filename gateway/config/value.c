@@ -166,6 +166,19 @@ static bool read_interface(const char *text, struct value *out)
 	return copy(text, out);
 }
 
+static bool read_text(const char *text, struct value *out)
+{
+	size_t n = strlen(text);
+
+	if (n == 0 || n > CONFIG_TEXT_MAX)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (text[i] < ' ' || text[i] > '~' || strchr("\"\\", text[i]))
+			return false;
+	}
+	return copy(text, out);
+}
+
 static bool read_account(const char *text, struct value *out)
 {
 	size_t n = strlen(text);
@@ -218,6 +231,8 @@ static bool read_kind(
 		return read_network(text, out);
 	case VALUE_INTERFACE:
 		return read_interface(text, out);
+	case VALUE_TEXT:
+		return read_text(text, out);
 	case VALUE_ACCOUNT:
 		return read_account(text, out);
 	case VALUE_PATH:
@@ -246,6 +261,7 @@ static void expected(const struct config_key *key, char out[EXPECTED_MAX])
 		[VALUE_NETWORK] = "a network or address such as 192.0.2.0/24, without bits "
 				  "behind its prefix",
 		[VALUE_INTERFACE] = "the name of a network interface",
+		[VALUE_TEXT] = "printable ASCII of at most 512 octets, without \" and \\",
 		[VALUE_ACCOUNT] = "the name of an account",
 		[VALUE_PATH] = "a path of at most 4095 octets of text",
 		[VALUE_SOCKET] = "a path of at most 107 octets of text, its folder included",

@@ -15,6 +15,7 @@ enum control_command {
 	CONTROL_COMMAND_STOP,
 	CONTROL_COMMAND_QUEUE,
 	CONTROL_COMMAND_FENCE,
+	CONTROL_COMMAND_STS,
 	CONTROL_COMMAND_COUNT
 };
 
@@ -24,11 +25,12 @@ struct control_request {
 	enum control_command command;
 	struct control_queue_request queue; /* CONTROL_COMMAND_QUEUE */
 	struct control_fence_request fence; /* CONTROL_COMMAND_FENCE */
+	struct control_sts_request sts;     /* CONTROL_COMMAND_STS */
 };
 
 /*
  * Reads one request line without its LF. -1 and err, a sentence for the client, when it is neither
- * a known word nor an object with "command" and, for queue and fence, keys that make sense
+ * a known word nor an object with "command" and, for queue, fence and sts, keys that make sense
  * together.
  */
 MUST_USE int control_request_parse(

@@ -295,6 +295,17 @@ static void handle_fence(
 	client_answer(client, answer);
 }
 
+static void handle_sts(
+	struct control *control, struct client *client, const struct control_request *request)
+{
+	json_t *answer = NULL;
+
+	if (control->hooks.sts == NULL ||
+		!control->hooks.sts(control->hooks.ctx, &request->sts, &answer))
+		answer = control_answer_text(false, "there are no policies to ask about");
+	client_answer(client, answer);
+}
+
 static void handle_reload(
 	struct control *control, struct client *client, const struct control_request *request)
 {
@@ -319,6 +330,7 @@ static void (*const handlers[CONTROL_COMMAND_COUNT])(
 	[CONTROL_COMMAND_STOP] = handle_stop,
 	[CONTROL_COMMAND_QUEUE] = handle_queue,
 	[CONTROL_COMMAND_FENCE] = handle_fence,
+	[CONTROL_COMMAND_STS] = handle_sts,
 };
 
 static void client_request(struct control *control, struct client *client, size_t line_n)

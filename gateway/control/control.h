@@ -6,7 +6,7 @@
  * of at most CONTROL_REQUEST_MAX octets, a word ("status") or JSON ({"command": "status"}), and
  * gets one line of JSON, {"ok": true, ...} or {"ok": false, "error": "..."}, then end of file. What
  * is about the queue goes to the owner and is answered when the owner has the answer; what is about
- * the fence is answered by the owner at once.
+ * the fence, or about TLS policies, is answered by the owner at once.
  *
  * Non-goals: no configuration over the socket, no sessions of several requests, no user names;
  * whoever may open the socket (mode 0660) may use all of it.
@@ -45,7 +45,7 @@ struct control_listener {
 	const char *title;
 	const char *address; /* numeric */
 	uint16_t port;
-	const char *tls; /* "starttls", "implicit", "none" */
+	const char *tls; /* "starttls", "implicit", "none", "https" */
 };
 
 struct control_certificate {
@@ -129,9 +129,10 @@ enum control_fence_action {
 	CONTROL_FENCE_LIST,
 	CONTROL_FENCE_EXPLAIN,
 	CONTROL_FENCE_SAMPLES,
-	CONTROL_FENCE_ALLOW, /* from here on the lists are changed */
+	CONTROL_FENCE_ALLOW, /* from here on something is changed */
 	CONTROL_FENCE_BLOCK,
 	CONTROL_FENCE_UNBLOCK,
+	CONTROL_FENCE_FORGET,
 	CONTROL_FENCE_ACTIONS
 };
 
@@ -140,6 +141,9 @@ enum control_fence_order {
 	CONTROL_FENCE_REFUSED,
 	CONTROL_FENCE_OPEN,
 	CONTROL_FENCE_BYTES,
+	CONTROL_FENCE_CONNECTIONS,
+	CONTROL_FENCE_HANDSHAKES,
+	CONTROL_FENCE_PENALTY,
 	CONTROL_FENCE_ORDERS
 };
 
@@ -149,10 +153,28 @@ extern const char *const control_fence_order_words[CONTROL_FENCE_ORDERS];
 struct control_fence_request {
 	enum control_fence_action action;
 	enum control_fence_order order; /* TOP */
-	struct network network;         /* ALLOW, BLOCK, UNBLOCK; EXPLAIN: one address */
+	struct network network;         /* ALLOW, BLOCK, UNBLOCK; EXPLAIN, FORGET: one address */
 	uint64_t seconds;               /* ALLOW, BLOCK: for so long; 0: for good */
 	uint32_t from;                  /* LIST: the index to begin at, an answer's "next" */
 	uint32_t limit;                 /* TOP, LIST, SAMPLES; 0: as many as fit an answer */
+};
+
+/* ---- TLS policies ---- */
+
+#define CONTROL_STS_DOMAINS_MAX 100 /* in one answer */
+
+enum control_sts_action {
+	CONTROL_STS_RECORDS, /* what is published, and the DNS records that go with it */
+	CONTROL_STS_ACTIONS
+};
+
+extern const char *const control_sts_action_words[CONTROL_STS_ACTIONS];
+
+struct control_sts_request {
+	enum control_sts_action action;
+	char domain[256]; /* lower case; "": all */
+	uint32_t from;    /* all: the index to begin at, an answer's "next" */
+	uint32_t limit;   /* 0: as many as fit an answer */
 };
 
 struct json_t; /* jansson's json_t */
@@ -180,6 +202,8 @@ struct control_hooks {
 	 */
 	bool (*fence)(
 		void *ctx, const struct control_fence_request *request, struct json_t **answer);
+	/* About TLS policies, at once, {"ok": true, "sts": {...}}; otherwise as fence(). */
+	bool (*sts)(void *ctx, const struct control_sts_request *request, struct json_t **answer);
 };
 
 struct control;

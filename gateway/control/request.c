@@ -3,7 +3,7 @@
  * request.c -- what a client of the control socket may say: a word, or JSON that carries the word.
  *
  * The word is for a person with a terminal and socat, the JSON for programs, and for the keys of
- * queue and fence. Unknown keys are errors: a misspelt one must not be done without. Whether an id
+ * queue, fence and sts. Unknown keys are errors: a misspelt one must not be done without. Whether an id
  * is one is not judged here; that a change says what it is about, is.
  */
 #include "control/control-private.h"
@@ -15,6 +15,7 @@ const char *const control_command_words[CONTROL_COMMAND_COUNT] = {
 	[CONTROL_COMMAND_STOP] = "stop",
 	[CONTROL_COMMAND_QUEUE] = "queue",
 	[CONTROL_COMMAND_FENCE] = "fence",
+	[CONTROL_COMMAND_STS] = "sts",
 };
 
 const char *const control_queue_action_words[CONTROL_QUEUE_ACTIONS] = {
@@ -45,12 +46,20 @@ const char *const control_fence_action_words[CONTROL_FENCE_ACTIONS] = {
 	[CONTROL_FENCE_ALLOW] = "allow",
 	[CONTROL_FENCE_BLOCK] = "block",
 	[CONTROL_FENCE_UNBLOCK] = "unblock",
+	[CONTROL_FENCE_FORGET] = "forget",
 };
 
 const char *const control_fence_order_words[CONTROL_FENCE_ORDERS] = {
 	[CONTROL_FENCE_REFUSED] = "refused",
 	[CONTROL_FENCE_OPEN] = "open",
 	[CONTROL_FENCE_BYTES] = "bytes",
+	[CONTROL_FENCE_CONNECTIONS] = "connections",
+	[CONTROL_FENCE_HANDSHAKES] = "handshakes",
+	[CONTROL_FENCE_PENALTY] = "penalty",
+};
+
+const char *const control_sts_action_words[CONTROL_STS_ACTIONS] = {
+	[CONTROL_STS_RECORDS] = "records",
 };
 
 #define SECONDS_MAX (100ll * 365 * 86400)
@@ -69,7 +78,7 @@ static int word_find(struct span word, struct control_request *request, struct e
 
 	if (i < 0)
 		return err_set(err,
-			"unknown command; there are: status, metrics, reload, stop, queue, fence");
+			"unknown command; there are: status, metrics, reload, stop, queue, fence, sts");
 	request->command = (enum control_command)i;
 	return 0;
 }
@@ -97,7 +106,8 @@ struct key {
 
 _Static_assert(sizeof(enum control_queue_action) == sizeof(unsigned) &&
 		       sizeof(enum control_fence_action) == sizeof(unsigned) &&
-		       sizeof(enum control_fence_order) == sizeof(unsigned),
+		       sizeof(enum control_fence_order) == sizeof(unsigned) &&
+		       sizeof(enum control_sts_action) == sizeof(unsigned),
 	"key_read() writes them as unsigned");
 
 static struct span string_span(const json_t *value)
@@ -301,6 +311,7 @@ static const struct {
 	[CONTROL_FENCE_ALLOW] = {1u << FENCE_NETWORK, 1u << FENCE_FOR},
 	[CONTROL_FENCE_BLOCK] = {1u << FENCE_NETWORK, 1u << FENCE_FOR},
 	[CONTROL_FENCE_UNBLOCK] = {1u << FENCE_NETWORK, 0},
+	[CONTROL_FENCE_FORGET] = {1u << FENCE_ADDRESS, 0},
 };
 
 static int fence_read(json_t *root, struct control_fence_request *fence, struct err *err)
@@ -322,6 +333,31 @@ static int fence_read(json_t *root, struct control_fence_request *fence, struct 
 	return 0;
 }
 
+/* ---- sts ---- */
+
+#define STS_AT(member) offsetof(struct control_sts_request, member)
+
+static const struct key sts_keys[] = {
+	{"action", KEY_WORD, STS_AT(action), CONTROL_STS_ACTIONS, control_sts_action_words},
+	{"domain", KEY_TEXT, STS_AT(domain), sizeof(((struct control_sts_request *)0)->domain),
+		NULL},
+	{"from", KEY_NUMBER, STS_AT(from), 0, NULL},
+	{"limit", KEY_NUMBER, STS_AT(limit), 0, NULL},
+};
+
+static int sts_read(json_t *root, struct control_sts_request *sts, struct err *err)
+{
+	unsigned given;
+
+	if (keys_read(root, sts_keys, COUNT_OF(sts_keys), sts, &given, err) < 0)
+		return -1;
+	for (char *c = sts->domain; *c != '\0'; c++)
+		*c = *c >= 'A' && *c <= 'Z' ? (char)(*c + ('a' - 'A')) : *c;
+	if (sts->domain[0] != '\0' && sts->from != 0)
+		return err_set(err, "\"domain\" and \"from\" exclude one another");
+	return 0;
+}
+
 /* ---- the request ---- */
 
 static int object_read(json_t *root, struct control_request *request, struct err *err)
@@ -336,6 +372,8 @@ static int object_read(json_t *root, struct control_request *request, struct err
 		return queue_read(root, &request->queue, err);
 	if (request->command == CONTROL_COMMAND_FENCE)
 		return fence_read(root, &request->fence, err);
+	if (request->command == CONTROL_COMMAND_STS)
+		return sts_read(root, &request->sts, err);
 	if (json_object_size(root) != 1)
 		return err_set(err, "the request has keys other than \"command\"");
 	return 0;

@@ -15,7 +15,10 @@
  *
  * Strikes are for what a source did itself: a handshake it left unfinished, or one too many by its own
  * budget. Being refused because of everybody's budget is none: otherwise a flood would bring penalties
- * to those it crowds out. Nor is a handshake that we gave up.
+ * to those it crowds out. Nor is a handshake that we gave up. Mail that is accepted forgives them, in
+ * clear, too: a sender that cannot do TLS with us tries, fails and comes again without it, and brings
+ * one strike with each message. Rejected: halving them, which only asks the same of an attacker twice as
+ * often; who sends mail that we accept is whom we are there for, and the budgets hold for everybody.
  *
  * A receive costs no lock and, where the kernel meters, no write.
  */
@@ -39,12 +42,15 @@ static void sample(struct fence *fence, const uint8_t address[NETWORK_BYTES],
 	uint32_t every = fence->rules.sample;
 	struct fence_sample sample = {
 		.class = (uint8_t) class, .reason = (uint8_t)reason, .hook = FENCE_HOOK_USER};
+	uint8_t source[NETWORK_BYTES];
 
-	if (every == 0 || __atomic_add_fetch(&fence->refusals, 1, __ATOMIC_RELAXED) % every != 0)
-		return;
 	sample.at_ns = fence_now_ns();
 	memcpy(sample.address, address, NETWORK_BYTES);
-	fence_limiter_sample(fence->limiter, &sample);
+	fence_source_of(&fence->rules, address, source);
+	if (fence_refusals_first(fence->refusals, fence_hash(&fence->rules, source), sample.at_ns))
+		fence_refusals_put(fence->refusals, &sample);
+	if (every != 0 && __atomic_add_fetch(&fence->refused, 1, __ATOMIC_RELAXED) % every == 0)
+		fence_limiter_sample(fence->limiter, &sample);
 }
 
 static void refused(struct fence *fence, const struct fence_client *client, enum fence_class class,
@@ -71,9 +77,7 @@ static bool behaved(const struct fence_client *client, uint64_t now_ns)
 /* A line each: twenty strikes of a source, by default, are behind one. */
 static void penalty_tell(const struct fence *fence, const struct fence_client *client)
 {
-	bool v4 = fence_is_v4(client->source);
-	struct network source = {
-		.bits = v4 ? (uint8_t)(96 + fence->rules.bits_v4) : fence->rules.bits_v6};
+	struct network source = {.bits = fence_source_bits(&fence->rules, client->source)};
 	char text[NETWORK_TEXT_MAX];
 	struct event event;
 
@@ -407,17 +411,25 @@ uint32_t fence_received(
 
 /* ---- good conduct ---- */
 
+/* A look first: the word is shared, and mostly there is nothing to forgive. */
+void fence_forgive(struct fence *fence, struct fence_client *client)
+{
+	(void)fence;
+	if (client->entered && client->entry != NULL && LOAD(client->entry->strikes) != 0)
+		STORE(client->entry->strikes, 0);
+}
+
 void fence_behaved(struct fence *fence, struct fence_client *client)
 {
 	struct fence_entry *entry = client->entry;
 	uint64_t behaved_ns = fence->rules.behaved_ns;
 	uint64_t now_ns, told_ns;
 
+	fence_forgive(fence, client);
 	if (!client->entered || entry == NULL || behaved_ns == 0)
 		return;
 	now_ns = fence_now_ns();
 	STORE(entry->behaved_until_ns, now_ns + behaved_ns);
-	STORE(entry->strikes, 0);
 	told_ns = LOAD(entry->told_ns);
 	if (fence->kernel == NULL || (told_ns != 0 && now_ns - told_ns < behaved_ns / TELL_PARTS))
 		return;

@@ -13,6 +13,7 @@
 struct fence_limiter;
 struct fence_lists;
 struct fence_kernel;
+struct fence_refusals;
 
 struct fence {
 	enum fence_running running;
@@ -24,9 +25,8 @@ struct fence {
 	char why[FENCE_WHY_MAX];
 	struct fence_sample samples[FENCE_SAMPLES_KEPT]; /* a ring, the control thread's */
 	uint32_t samples_n;                              /* ever */
-	uint32_t samples_logged;                         /* since logged_ms */
-	uint64_t logged_ms;
-	uint32_t refusals;              /* the gateway's own, for sampling; atomic */
+	struct fence_refusals *refusals;                 /* NULL: off */
+	uint32_t refused;               /* the gateway's own, for sampling; atomic */
 	struct fence_listed *balancers; /* networks of listeners' `proxy`: always allowed */
 	size_t balancers_n;
 };
@@ -47,6 +47,12 @@ struct fence_rate fence_rate_make(uint64_t rate, uint64_t burst);
 /* The way back, for people to read. */
 uint64_t fence_rate_units(const struct fence_rate *rate);
 uint64_t fence_rate_burst(const struct fence_rate *rate);
+/* Bits of a source's network, of 128. */
+static inline uint8_t fence_source_bits(
+	const struct fence_rules *rules, const uint8_t address[NETWORK_BYTES])
+{
+	return fence_is_v4(address) ? (uint8_t)(96 + rules->bits_v4) : rules->bits_v6;
+}
 /* The budget's names as the configuration has them: "connections", "handshakes_open" ... */
 const char *fence_meter_word(enum fence_meter meter);
 const char *fence_gauge_word(enum fence_gauge gauge);
@@ -86,6 +92,9 @@ void fence_limiter_counts(
 /* Visits a copy of each entry; holds a stripe's lock only while it copies it. */
 void fence_limiter_each(struct fence_limiter *limiter,
 	void (*visit)(void *ctx, const struct fence_entry *entry), void *ctx);
+/* The same, of n_max entries at most. False: there are more. */
+bool fence_limiter_some(struct fence_limiter *limiter, uint64_t n_max,
+	void (*visit)(void *ctx, const struct fence_entry *entry), void *ctx);
 bool fence_limiter_find(struct fence_limiter *limiter, const uint8_t source[NETWORK_BYTES],
 	struct fence_entry *out);
 uint64_t fence_limiter_sources(const struct fence_limiter *limiter);
@@ -97,6 +106,20 @@ void fence_limiter_sample(struct fence_limiter *limiter, const struct fence_samp
 /* Takes at most n of them, oldest first. */
 size_t fence_limiter_samples(struct fence_limiter *limiter, struct fence_sample *out, size_t n);
 uint64_t fence_limiter_samples_dropped(struct fence_limiter *limiter);
+
+/* ---- refusals.c ---- */
+
+#define REFUSALS_TOLD_S 60 /* a source gets a line at most once in so long */
+
+MUST_USE int fence_refusals_open(struct fence_refusals **out, struct err *err);
+void fence_refusals_close(struct fence_refusals *refusals);
+/* Was the source (fence_hash() of it) not told of for REFUSALS_TOLD_S? From now on it was. Any
+ * thread. */
+MUST_USE bool fence_refusals_first(struct fence_refusals *refusals, uint64_t hash, uint64_t now_ns);
+/* Its next refusal is a first one again. */
+void fence_refusals_forget(struct fence_refusals *refusals, uint64_t hash);
+/* A first refusal, for fence_turn() to tell of. Any thread. */
+void fence_refusals_put(struct fence_refusals *refusals, const struct fence_sample *refusal);
 
 /* ---- client.c ---- */
 
@@ -156,6 +179,8 @@ void fence_kernel_behaved(
 	struct fence_kernel *kernel, const uint8_t source[NETWORK_BYTES], uint64_t until_ns);
 void fence_kernel_penalty(
 	struct fence_kernel *kernel, const uint8_t source[NETWORK_BYTES], uint64_t until_ns);
+/* All that is known of it there; its connections that are open are not counted any more. */
+void fence_kernel_forget(struct fence_kernel *kernel, const uint8_t source[NETWORK_BYTES]);
 /* net->action 0: takes it away. */
 void fence_kernel_net(
 	struct fence_kernel *kernel, const struct network *network, const struct fence_net *net);

@@ -12,6 +12,7 @@
 #include "fence/fence-private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,7 +136,8 @@ static int user_open(struct fence *fence, const struct fence_settings *settings,
 	const struct listener_settings *listeners, size_t listeners_n, struct err *err)
 {
 	if (fence_limiter_open(&fence->limiter, settings->sources_max, err) != 0 ||
-		fence_lists_open(&fence->lists, err) != 0)
+		fence_lists_open(&fence->lists, err) != 0 ||
+		fence_refusals_open(&fence->refusals, err) != 0)
 		return -1;
 	return balancers_keep(fence, listeners, listeners_n, err);
 }
@@ -224,6 +226,19 @@ fail:
 	return -1;
 }
 
+bool fence_syncookies_off(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[2];
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text));
+	close(fd);
+	return n > 0 && text[0] == '0' && (n == 1 || text[1] == '\n');
+}
+
 /* ---- the end ---- */
 
 static void fence_free(struct fence *fence, bool detach)
@@ -234,6 +249,7 @@ static void fence_free(struct fence *fence, bool detach)
 		fence_lists_close(fence->lists);
 	if (fence->limiter != NULL)
 		fence_limiter_close(fence->limiter);
+	fence_refusals_close(fence->refusals);
 	free(fence->balancers);
 	free(fence);
 }
@@ -424,7 +440,8 @@ void fence_sizes(struct fence *fence, struct fence_status *out)
 		fence_kernel_sizes(fence->kernel, out);
 		return;
 	}
-	fence_limiter_each(fence->limiter, remembered_add, &sum);
+	out->behaved_partial = out->penalties_partial =
+		!fence_limiter_some(fence->limiter, FENCE_SIZES_MAX, remembered_add, &sum);
 	out->behaved = sum.behaved;
 	out->penalties = sum.penalties;
 }

@@ -15,7 +15,8 @@
  *	limiter.c    sources of the gateway's own table
  *	lists.c      allowed and blocked networks, with expiry; kept here, mirrored into the kernel
  *	kernel.c     libbpf: load, attach, pin, detach; maps by descriptor
- *	look.c       top sources, explain, the operator's entries, samples
+ *	look.c       top sources, explain, the operator's entries
+ *	refusals.c   who is refused: first refusals and samples, for the log
  *	words.c      reasons, classes and hooks in words
  *
  * Life: the parent opens it with privilege, before it forks; the child works with the maps'
@@ -54,6 +55,14 @@ void fence_close(struct fence *fence);
 void fence_child(struct fence *fence);
 /* In a child of the opener: gives up memory and descriptors, detaches nothing. NULL is fine. */
 void fence_forget(struct fence *fence);
+
+/*
+ * Are SYN cookies switched off (net.ipv4.tcp_syncookies = 0, of the network namespace we are in)? Then
+ * SYNs from addresses that nobody has fill the queues of listening sockets, each from a source within
+ * its budget. `path` is the sysctl's file; one that cannot be read is no answer: false.
+ */
+#define FENCE_SYNCOOKIES "/proc/sys/net/ipv4/tcp_syncookies"
+MUST_USE bool fence_syncookies_off(const char *path);
 
 /* ---- a reload ---- */
 
@@ -111,8 +120,11 @@ void fence_unshaken(struct fence *fence, struct fence_client *client);
 uint32_t fence_received(
 	struct fence *fence, struct fence_client *client, size_t bytes, uint64_t now_ns);
 
-/* It completed a TLS session in which mail was accepted. */
+/* It completed a TLS session in which mail was accepted: its strikes are forgiven, and it is
+ * remembered. */
 void fence_behaved(struct fence *fence, struct fence_client *client);
+/* Mail was accepted from it in clear: its strikes are forgiven, no more. */
+void fence_forgive(struct fence *fence, struct fence_client *client);
 
 /* "connection rate of your network", for the text of a 421; static. */
 const char *fence_reason_text(enum fence_reason reason);
@@ -137,12 +149,15 @@ struct fence_status {
 	uint64_t nets;      /* entries of the lists */
 	uint64_t behaved;   /* sources remembered; by fence_sizes() */
 	uint64_t penalties; /* running; by fence_sizes() */
+	bool sources_partial, behaved_partial, penalties_partial; /* there are at least so many */
 	uint64_t samples_dropped;
 	struct fence_totals totals; /* kernel's and the gateway's gauges together; tat: the later */
 	const struct fence_rules *rules;
 };
 void fence_status(struct fence *fence, struct fence_status *out);
-/* Fills what it takes a walk through the tables to know, and only that. */
+/* Fills what it takes a walk through the tables to know, and only that. No walk goes past
+ * FENCE_SIZES_MAX entries and a batch: what is counted then is a part, and marked so. */
+#define FENCE_SIZES_MAX 32768
 void fence_sizes(struct fence *fence, struct fence_status *out);
 
 /* Sums of all CPUs and threads, by who decided. */
@@ -151,13 +166,22 @@ struct fence_counts {
 };
 void fence_counts(struct fence *fence, struct fence_counts *out);
 
-enum fence_order { FENCE_ORDER_REFUSED, FENCE_ORDER_OPEN, FENCE_ORDER_BYTES, FENCE_ORDERS };
+enum fence_order {
+	FENCE_ORDER_REFUSED,
+	FENCE_ORDER_OPEN,
+	FENCE_ORDER_BYTES,
+	FENCE_ORDER_CONNECTIONS, /* that were let in */
+	FENCE_ORDER_HANDSHAKES,  /* unfinished now, then strikes; only who has one */
+	FENCE_ORDER_PENALTY,     /* time left; only who has one */
+	FENCE_ORDERS
+};
 
 struct fence_seen {
 	struct network source;
 	struct fence_source state; /* kernel's and the gateway's together */
 	enum fence_standing standing;
 	uint64_t penalty_ns; /* left; 0: none */
+	uint32_t strikes;
 };
 /* The n sources with most, first. Returns how many were written. */
 size_t fence_top(struct fence *fence, enum fence_order order, struct fence_seen *out, size_t n);
@@ -204,6 +228,14 @@ MUST_USE int fence_list_put(struct fence *fence, const struct network *net,
 /* The operator's entry for exactly this network, and a penalty of the source that it is. False:
  * there was none. */
 bool fence_list_drop(struct fence *fence, const struct network *net);
+/*
+ * The source that the address counts as is as if it had never come: budgets, counts, strikes, a
+ * penalty, good standing. Entries of the lists stay. *before is what explain said of it. Connections
+ * that are open: the gateway goes on counting its own, the kernel's are held against nobody. False:
+ * nothing was known.
+ */
+MUST_USE bool fence_source_forget(
+	struct fence *fence, const uint8_t address[NETWORK_BYTES], struct fence_explained *before);
 /* Copies entries from the index on; returns how many. */
 size_t fence_list(struct fence *fence, size_t from, struct fence_listed *out, size_t n);
 
@@ -211,8 +243,9 @@ size_t fence_list(struct fence *fence, size_t from, struct fence_listed *out, si
 
 /* To poll for input, then fence_turn(). -1: none. */
 int fence_fd(const struct fence *fence);
-/* Reads samples (into the log, at most FENCE_SAMPLES_A_TURN), takes away what has expired. To be
- * called at least once a second. */
+/* Reads samples and first refusals of a source in a minute (both into the log, at most
+ * FENCE_SAMPLES_A_TURN lines a second of each), takes away what has expired. To be called at least
+ * once a second. */
 void fence_turn(struct fence *fence);
 /* The last samples, newest first; returns how many. */
 #define FENCE_SAMPLES_KEPT   64

@@ -83,6 +83,12 @@ MUST_USE int kernel_cgroup_find(
 /* Opens it: a descriptor, or -1 and err. */
 MUST_USE int kernel_cgroup_open(struct err *err);
 
+/* ---- kernel_listeners.c: our listening sockets ---- */
+
+MUST_USE int kernel_listeners_put(struct fence_kernel *kernel,
+	const struct listener_settings *listeners, size_t listeners_n, const int *fds,
+	size_t per_listener, struct err *err);
+
 /* ---- kernel_pin.c: the folder in a bpf file system ---- */
 
 /* Opens the folder, which is made if it is not there. */

@@ -16,6 +16,7 @@
  *
  *	kernel_words.c   what libbpf says when something fails
  *	kernel_cgroup.c  where our cgroup is
+ *	kernel_listeners.c  what our sockets are, and where they listen
  *	kernel_pin.c     maps that outlive us
  *	kernel_links.c   attaching
  *	kernel_maps.c    all that is done by descriptor
@@ -27,7 +28,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -145,48 +145,6 @@ static int load(struct fence_kernel *kernel, struct bpf_object *object,
 	return maps_take(kernel, object, err);
 }
 
-/* ---- the gateway's sockets ---- */
-
-/* The kernel's word for where a socket listens; an address that is any is all zero. */
-static int listener_put(struct fence_kernel *kernel, int fd, struct err *err)
-{
-	struct sockaddr_storage at = {0};
-	socklen_t n = sizeof(at);
-	struct fence_listener key = {0};
-	struct fence_listener any = {0};
-	uint32_t one = 1;
-
-	if (getsockname(fd, (struct sockaddr *)&at, &n) != 0)
-		return err_set(err, "getsockname: %s", strerror(errno));
-	network_address(&at, key.address);
-	/* The port stands in one place in both families. */
-	key.port = ntohs(((const struct sockaddr_in *)&at)->sin_port);
-	if (at.ss_family == AF_INET &&
-		((const struct sockaddr_in *)&at)->sin_addr.s_addr == htonl(INADDR_ANY))
-		memcpy(key.address, any.address, sizeof(key.address));
-	if (bpf_map_update_elem(kernel->maps[KERNEL_MAP_LISTENERS], &key, &one, BPF_ANY) != 0)
-		return err_set(
-			err, "%s: %s", kernel_maps[KERNEL_MAP_LISTENERS].name, strerror(errno));
-	return 0;
-}
-
-static int listeners_put(struct fence_kernel *kernel, const struct listener_settings *listeners,
-	size_t listeners_n, const int *fds, size_t per_listener, struct err *err)
-{
-	for (size_t i = 0; i < listeners_n * per_listener; i++) {
-		const struct listener_settings *listener = &listeners[i / per_listener];
-		bool tls = listener->tls == LISTENER_TLS_IMPLICIT;
-		int res = fence_kernel_mark(kernel, fds[i], tls ? FENCE_HANDSHAKE : FENCE_PLAIN);
-
-		if (res != 0)
-			return err_set(
-				err, "cannot mark the listening sockets: %s", strerror(-res));
-		if (listener_put(kernel, fds[i], err) != 0)
-			return -1;
-	}
-	return 0;
-}
-
 /* ---- opening and closing ---- */
 
 /* What an earlier gateway left must not mislead the programs. */
@@ -294,7 +252,8 @@ int fence_kernel_open(struct fence_kernel **out, const struct fence_settings *se
 		goto end;
 	}
 	if (open_all(kernel, skeleton->obj, settings, rules, cgroup_fd, err) != 0 ||
-		listeners_put(kernel, listeners, listeners_n, listen_fds, per_listener, err) != 0)
+		kernel_listeners_put(
+			kernel, listeners, listeners_n, listen_fds, per_listener, err) != 0)
 		goto end;
 	state_settle(kernel);
 	if (programs_attach(kernel, skeleton->obj, settings, cgroup_fd, err) != 0 ||

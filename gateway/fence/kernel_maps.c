@@ -142,6 +142,13 @@ void fence_kernel_penalty(
 	until_put(kernel, KERNEL_MAP_PENALTIES, source, until_ns);
 }
 
+void fence_kernel_forget(struct fence_kernel *kernel, const uint8_t source[NETWORK_BYTES])
+{
+	until_put(kernel, KERNEL_MAP_SOURCES, source, 0);
+	until_put(kernel, KERNEL_MAP_BEHAVED, source, 0);
+	until_put(kernel, KERNEL_MAP_PENALTIES, source, 0);
+}
+
 void fence_kernel_net(
 	struct fence_kernel *kernel, const struct network *network, const struct fence_net *net)
 {
@@ -223,11 +230,14 @@ void kernel_maps_nets_clean(struct fence_kernel *kernel)
 
 /* ---- sources ---- */
 
-/* A hash is read bucket by bucket: entries that come and go meanwhile do no harm. */
-static void hash_each(struct fence_kernel *kernel, enum kernel_map map, size_t value_bytes,
-	void (*visit)(void *ctx, const uint8_t *source, const void *value), void *ctx)
+/* A hash is read bucket by bucket: entries that come and go meanwhile do no harm. False: it has more
+ * than were visited: n_max and what is left of a batch. */
+static bool hash_some(struct fence_kernel *kernel, enum kernel_map map, size_t value_bytes,
+	uint64_t n_max, void (*visit)(void *ctx, const uint8_t *source, const void *value),
+	void *ctx)
 {
 	struct kernel_batch *batch = kernel->batch;
+	uint64_t visited = 0;
 	uint32_t from = 0;
 	bool first = true;
 	int res;
@@ -236,14 +246,25 @@ static void hash_each(struct fence_kernel *kernel, enum kernel_map map, size_t v
 	do {
 		uint32_t n = BATCH_ENTRIES;
 
+		if (visited >= n_max)
+			return false;
+
 		res = bpf_map_lookup_batch(kernel->maps[map], first ? NULL : &from, &from,
 			batch->keys, batch->values, &n, NULL);
 		if (res != 0 && res != -ENOENT)
-			return;
+			return true;
 		for (uint32_t i = 0; i < n; i++)
 			visit(ctx, batch->keys[i], batch->values + i * value_bytes);
+		visited += n;
 		first = false;
 	} while (res == 0);
+	return true;
+}
+
+static void hash_each(struct fence_kernel *kernel, enum kernel_map map, size_t value_bytes,
+	void (*visit)(void *ctx, const uint8_t *source, const void *value), void *ctx)
+{
+	(void)hash_some(kernel, map, value_bytes, UINT64_MAX, visit, ctx);
 }
 
 struct sources_visit {
@@ -326,12 +347,14 @@ static void entries_count(void *ctx, const uint8_t *source, const void *value)
 		entries->n++;
 }
 
-static uint64_t entries_n(
-	struct fence_kernel *kernel, enum kernel_map map, size_t value_bytes, uint64_t now)
+/* The kernel keeps no count of a hash's entries: a bounded part is gone through, and *partial set
+ * where there is more. */
+static uint64_t entries_n(struct fence_kernel *kernel, enum kernel_map map, size_t value_bytes,
+	uint64_t now, bool *partial)
 {
 	struct entries entries = {.now = now};
 
-	hash_each(kernel, map, value_bytes, entries_count, &entries);
+	*partial = !hash_some(kernel, map, value_bytes, FENCE_SIZES_MAX, entries_count, &entries);
 	return entries.n;
 }
 
@@ -339,9 +362,12 @@ void fence_kernel_sizes(struct fence_kernel *kernel, struct fence_status *out)
 {
 	uint64_t now = fence_now_ns();
 
-	out->sources_kernel = entries_n(kernel, KERNEL_MAP_SOURCES, sizeof(struct fence_source), 0);
-	out->behaved = entries_n(kernel, KERNEL_MAP_BEHAVED, sizeof(uint64_t), now);
-	out->penalties = entries_n(kernel, KERNEL_MAP_PENALTIES, sizeof(uint64_t), now);
+	out->sources_kernel = entries_n(
+		kernel, KERNEL_MAP_SOURCES, sizeof(struct fence_source), 0, &out->sources_partial);
+	out->behaved =
+		entries_n(kernel, KERNEL_MAP_BEHAVED, sizeof(uint64_t), now, &out->behaved_partial);
+	out->penalties = entries_n(
+		kernel, KERNEL_MAP_PENALTIES, sizeof(uint64_t), now, &out->penalties_partial);
 }
 
 /* A source whose state is not at rest may lose an update: before anything is attached there is none. */

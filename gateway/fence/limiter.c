@@ -384,7 +384,7 @@ bool fence_limiter_forgive(
 	return was;
 }
 
-void fence_limiter_each(struct fence_limiter *limiter,
+bool fence_limiter_some(struct fence_limiter *limiter, uint64_t n_max,
 	void (*visit)(void *ctx, const struct fence_entry *entry), void *ctx)
 {
 	for (uint32_t s = 0; s < limiter->stripes_n; s++) {
@@ -394,12 +394,21 @@ void fence_limiter_each(struct fence_limiter *limiter,
 		for (uint32_t i = 0; i < used; i++) {
 			struct fence_entry seen;
 
+			if (n_max-- == 0)
+				return false;
 			pthread_mutex_lock(&stripe->lock);
 			copy(&seen, &limiter->entries[stripe->first + i]);
 			pthread_mutex_unlock(&stripe->lock);
 			visit(ctx, &seen);
 		}
 	}
+	return true;
+}
+
+void fence_limiter_each(struct fence_limiter *limiter,
+	void (*visit)(void *ctx, const struct fence_entry *entry), void *ctx)
+{
+	(void)fence_limiter_some(limiter, UINT64_MAX, visit, ctx);
 }
 
 uint64_t fence_limiter_sources(const struct fence_limiter *limiter)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * look.c -- what operators see of the fence and change in it, and the control thread's turn.
+ * look.c -- what operators see of the fence and change in it.
  *
  * A source may be in the kernel's table, in the gateway's, or in both (through a balancer, or for its
  * handshakes): what is shown is both together. Looking takes nothing: budgets are asked of copies.
@@ -10,26 +10,22 @@
  * with both parts, which replaces the first. Whatever pushed a part out has more than that part, so the
  * order in which they come does not matter.
  *
- * Samples are thrown away rather than kept waiting: a turn takes all that is there, keeps the last
- * FENCE_SAMPLES_KEPT and writes FENCE_SAMPLES_A_TURN lines a second, for a log must not be what a
- * flood fills.
+ * Penalties are few, and looked for where they stand, not among all sources.
  */
 #include "fence/fence-private.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/event.h"
-
-#define NO_LIMIT UINT64_MAX
+#define NO_LIMIT        UINT64_MAX
+#define STORE(word, to) __atomic_store_n(&(word), (to), __ATOMIC_RELAXED)
 
 /* ---- a source in both tables ---- */
 
 static struct network network_of(
 	const struct fence_rules *rules, const uint8_t source[NETWORK_BYTES])
 {
-	struct network network = {
-		.bits = fence_is_v4(source) ? (uint8_t)(96 + rules->bits_v4) : rules->bits_v6};
+	struct network network = {.bits = fence_source_bits(rules, source)};
 
 	memcpy(network.address, source, NETWORK_BYTES);
 	return network;
@@ -66,7 +62,15 @@ struct known {
 	struct fence_entry gateway;
 	uint64_t behaved_until_ns;
 	uint64_t penalty_until_ns;
+	uint32_t strikes;
 };
+
+/* Those that count: they lapse. */
+static uint32_t strikes_of(
+	const struct fence_rules *rules, const struct fence_entry *entry, uint64_t now_ns)
+{
+	return entry->strike_ns + rules->penalty_ns > now_ns ? entry->strikes : 0;
+}
 
 static void known_get(struct fence *fence, const uint8_t source[NETWORK_BYTES], struct known *known)
 {
@@ -77,12 +81,14 @@ static void known_get(struct fence *fence, const uint8_t source[NETWORK_BYTES], 
 	known->in_gateway = fence_limiter_find(fence->limiter, source, &known->gateway);
 	known->behaved_until_ns = later(known->behaved_until_ns, known->gateway.behaved_until_ns);
 	known->penalty_until_ns = later(known->penalty_until_ns, known->gateway.penalty_until_ns);
+	known->strikes = strikes_of(&fence->rules, &known->gateway, fence_now_ns());
 }
 
 /* ---- top ---- */
 
 struct top {
 	struct fence *fence;
+	uint64_t now_ns;
 	enum fence_order order;
 	struct fence_seen *heap;
 	size_t n, used;
@@ -97,6 +103,12 @@ static uint64_t weight(const struct top *top, const struct fence_seen *seen)
 		return state->gauge[FENCE_OPEN];
 	case FENCE_ORDER_BYTES:
 		return state->plain_bytes + state->upgraded_bytes;
+	case FENCE_ORDER_CONNECTIONS:
+		return state->passed;
+	case FENCE_ORDER_HANDSHAKES: /* unfinished now; then those that were left so */
+		return (uint64_t)state->gauge[FENCE_SHAKING] << 32 | seen->strikes;
+	case FENCE_ORDER_PENALTY:
+		return seen->penalty_ns;
 	default:
 		return state->refused;
 	}
@@ -131,8 +143,11 @@ static void sift_down(struct top *top, size_t at)
 	}
 }
 
+/* In some orders whoever has nothing is not there at all. */
 static void offer(struct top *top, const struct fence_seen *seen)
 {
+	if (top->order >= FENCE_ORDER_HANDSHAKES && weight(top, seen) == 0)
+		return;
 	if (top->used == top->n && weight(top, seen) <= weight(top, &top->heap[0]))
 		return;
 	for (size_t i = 0; i < top->used; i++) {
@@ -159,7 +174,11 @@ static void offer_gateway(void *ctx, const struct fence_entry *entry)
 {
 	struct top *top = ctx;
 	struct fence_seen seen = {
-		.source = network_of(&top->fence->rules, entry->source), .state = entry->state};
+		.source = network_of(&top->fence->rules, entry->source),
+		.state = entry->state,
+		.strikes = strikes_of(&top->fence->rules, entry, top->now_ns),
+		.penalty_ns = left_of(entry->penalty_until_ns, top->now_ns),
+	};
 
 	offer(top, &seen);
 }
@@ -172,9 +191,22 @@ static void offer_kernel(
 		.source = network_of(&top->fence->rules, source), .state = *state};
 	struct fence_entry entry;
 
-	if (fence_limiter_find(top->fence->limiter, source, &entry))
+	if (fence_limiter_find(top->fence->limiter, source, &entry)) {
 		state_add(&seen.state, &entry.state);
+		seen.strikes = strikes_of(&top->fence->rules, &entry, top->now_ns);
+	}
 	offer(top, &seen);
+}
+
+static void offer_penalty(
+	void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns, bool penalty)
+{
+	struct top *top = ctx;
+	struct fence_seen seen = {.source = network_of(&top->fence->rules, source),
+		.penalty_ns = left_of(until_ns, top->now_ns)};
+
+	if (penalty)
+		offer(top, &seen);
 }
 
 /* Least first out of the heap, from the array's end. */
@@ -194,13 +226,15 @@ static void sort(struct top *top)
 
 size_t fence_top(struct fence *fence, enum fence_order order, struct fence_seen *out, size_t n)
 {
-	struct top top = {.fence = fence, .order = order, .heap = out, .n = n};
 	uint64_t now_ns = fence_now_ns();
+	struct top top = {.fence = fence, .now_ns = now_ns, .order = order, .heap = out, .n = n};
 
 	if (n == 0 || fence->limiter == NULL)
 		return 0;
 	fence_limiter_each(fence->limiter, offer_gateway, &top);
-	if (fence->kernel != NULL)
+	if (fence->kernel != NULL && order == FENCE_ORDER_PENALTY)
+		fence_kernel_standings_each(fence->kernel, offer_penalty, &top);
+	else if (fence->kernel != NULL)
 		fence_kernel_sources_each(fence->kernel, offer_kernel, &top);
 	sort(&top);
 	for (size_t i = 0; i < top.used; i++) {
@@ -213,6 +247,7 @@ size_t fence_top(struct fence *fence, enum fence_order order, struct fence_seen 
 		state_add(&out[i].state, &known.gateway.state);
 		out[i].standing = known.behaved_until_ns > now_ns ? FENCE_BEHAVED : FENCE_STRANGER;
 		out[i].penalty_ns = left_of(known.penalty_until_ns, now_ns);
+		out[i].strikes = known.strikes;
 	}
 	return top.used;
 }
@@ -318,6 +353,13 @@ static enum fence_reason verdict_of(const struct fence_rules *rules, const struc
 	return fence_judge_connection(rules, &source, &totals, explained->standing, now_ns);
 }
 
+/* An entry of a source that was forgotten, or taken over from a gateway before, is there as well. */
+static bool seen_here(const struct known *known)
+{
+	return known->in_gateway &&
+	       (known->gateway.state.seen_ns != 0 || known->gateway.holders > 0);
+}
+
 void fence_explain(
 	struct fence *fence, const uint8_t address[NETWORK_BYTES], struct fence_explained *out)
 {
@@ -337,14 +379,13 @@ void fence_explain(
 	out->standing = known.behaved_until_ns > now_ns ? FENCE_BEHAVED : FENCE_STRANGER;
 	out->behaved_ns = left_of(known.behaved_until_ns, now_ns);
 	out->penalty_ns = left_of(known.penalty_until_ns, now_ns);
-	if (known.gateway.strike_ns + rules->penalty_ns > now_ns)
-		out->strikes = known.gateway.strikes;
+	out->strikes = known.strikes;
 	out->listed = fence_lists_find(fence->lists, address, now_ns, &listed);
 	if (out->listed) {
 		out->net = listed.net;
 		out->entry = listed.entry;
 	}
-	out->seen = known.in_kernel || known.in_gateway;
+	out->seen = known.in_kernel || seen_here(&known);
 	state_add(&out->state, &known.kernel);
 	state_add(&out->state, &known.gateway.state);
 	gateway = (struct side){
@@ -415,70 +456,45 @@ size_t fence_list(struct fence *fence, size_t from, struct fence_listed *out, si
 	return fence->lists != NULL ? fence_lists_copy(fence->lists, from, out, n) : 0;
 }
 
-/* ---- samples, and the turn ---- */
-
-int fence_fd(const struct fence *fence)
+/* What those that hold the entry will give back stays: its gauges. */
+static void entry_forget(struct fence *fence, const uint8_t source[NETWORK_BYTES])
 {
-	return fence->kernel != NULL ? fence_kernel_samples_fd(fence->kernel) : -1;
+	uint64_t now_ns = fence_now_ns();
+	struct fence_entry *entry = fence_limiter_hold(fence->limiter, source, now_ns);
+
+	if (entry == NULL)
+		return;
+	for (unsigned i = 0; i < FENCE_METERS; i++)
+		STORE(entry->state.tat[i], 0);
+	STORE(entry->state.seen_ns, 0);
+	STORE(entry->state.passed, 0);
+	STORE(entry->state.refused, 0);
+	STORE(entry->state.paused, 0);
+	STORE(entry->state.plain_bytes, 0);
+	STORE(entry->state.upgraded_bytes, 0);
+	STORE(entry->behaved_until_ns, 0);
+	STORE(entry->penalty_until_ns, 0);
+	STORE(entry->told_ns, 0);
+	STORE(entry->strike_ns, 0);
+	STORE(entry->strikes, 0);
+	fence_limiter_release(fence->limiter, entry);
 }
 
-static void sample_log(const struct fence_sample *sample)
+bool fence_source_forget(
+	struct fence *fence, const uint8_t address[NETWORK_BYTES], struct fence_explained *before)
 {
-	struct network network = {.bits = 128};
-	char text[NETWORK_TEXT_MAX];
-	struct event event;
+	uint8_t source[NETWORK_BYTES];
+	struct known known;
 
-	memcpy(network.address, sample->address, NETWORK_BYTES);
-	event_open(&event, EVENT_NO_COUNT, "fence_sample");
-	event_str(&event, "class", fence_class_word(sample->class));
-	event_str(&event, "reason", fence_reason_word(sample->reason));
-	event_str(&event, "hook", fence_hook_word(sample->hook));
-	event_str(&event, "source", network_text(&network, text));
-	event_u64(&event, "port", sample->port);
-	event_close(&event);
-}
-
-static void samples_keep(struct fence *fence, const struct fence_sample *samples, size_t n)
-{
-	uint64_t now_ms = clock_ms();
-
-	if (now_ms - fence->logged_ms >= 1000) {
-		fence->logged_ms = now_ms;
-		fence->samples_logged = 0;
-	}
-	for (size_t i = 0; i < n; i++) {
-		fence->samples[fence->samples_n++ % FENCE_SAMPLES_KEPT] = samples[i];
-		if (fence->samples_logged == FENCE_SAMPLES_A_TURN) {
-			count(COUNTER_FENCE_FULL_LOG);
-			continue;
-		}
-		fence->samples_logged++;
-		sample_log(&samples[i]);
-	}
-}
-
-void fence_turn(struct fence *fence)
-{
-	struct fence_sample samples[FENCE_SAMPLES_KEPT];
-	size_t n;
-
+	fence_explain(fence, address, before);
 	if (fence->limiter == NULL)
-		return;
-	fence_lists_expire(fence->lists, fence_now_ns());
-	n = fence_limiter_samples(fence->limiter, samples, COUNT_OF(samples));
-	samples_keep(fence, samples, n);
-	if (fence->kernel == NULL)
-		return;
-	n = fence_kernel_samples(fence->kernel, samples, COUNT_OF(samples));
-	samples_keep(fence, samples, n);
-}
-
-size_t fence_samples(const struct fence *fence, struct fence_sample *out, size_t n)
-{
-	size_t kept = min_size(fence->samples_n, FENCE_SAMPLES_KEPT);
-
-	n = min_size(n, kept);
-	for (size_t i = 0; i < n; i++)
-		out[i] = fence->samples[(fence->samples_n - 1 - i) % FENCE_SAMPLES_KEPT];
-	return n;
+		return false;
+	fence_source_of(&fence->rules, address, source);
+	known_get(fence, source, &known);
+	if (known.in_gateway)
+		entry_forget(fence, source);
+	if (fence->kernel != NULL)
+		fence_kernel_forget(fence->kernel, source);
+	fence_refusals_forget(fence->refusals, fence_hash(&fence->rules, source));
+	return before->seen || before->behaved_ns > 0 || before->penalty_ns > 0;
 }

@@ -202,9 +202,11 @@ enum policy_door counts_enter(struct counts *counts, const struct sockaddr_stora
 	uint32_t head;
 	bool entered;
 
-	peer_key(peer, key);
 	if (!enter_total(counts))
 		return POLICY_DOOR_FULL;
+	if (peer == NULL)
+		return POLICY_DOOR_OPEN;
+	peer_key(peer, key);
 	head = head_of(counts, key);
 	stripe = &counts->stripes[head % COUNTS_STRIPES];
 	pthread_mutex_lock(&stripe->lock);
@@ -222,11 +224,13 @@ void counts_leave(struct counts *counts, const struct sockaddr_storage *peer)
 	struct stripe *stripe;
 	uint32_t head;
 
-	peer_key(peer, key);
-	head = head_of(counts, key);
-	stripe = &counts->stripes[head % COUNTS_STRIPES];
-	pthread_mutex_lock(&stripe->lock);
-	leave_address(counts, head, key);
-	pthread_mutex_unlock(&stripe->lock);
+	if (peer != NULL) {
+		peer_key(peer, key);
+		head = head_of(counts, key);
+		stripe = &counts->stripes[head % COUNTS_STRIPES];
+		pthread_mutex_lock(&stripe->lock);
+		leave_address(counts, head, key);
+		pthread_mutex_unlock(&stripe->lock);
+	}
 	atomic_fetch_sub(&counts->total, 1);
 }

@@ -31,35 +31,52 @@ struct policy {
 	const struct policy_settings *settings;
 	char *domains_text;
 	struct set domains;
+	char *required_text; /* domains whose mail needs TLS: exact, ".below", "*" */
+	struct set required;
+	bool required_all; /* "*" is one */
 	struct counts *counts;
 	pthread_rwlock_t lock;         /* of the two below */
 	struct recipients *recipients; /* neither: any address at the domains */
 	struct lmdb *lmdb;
 };
 
-static int open_domains(struct policy *policy)
+/* A set of a list's names in lower case; *text is where they stand. */
+static int open_names(struct set *set, char **text, const char *const *names, size_t names_n)
 {
-	const struct policy_settings *settings = policy->settings;
 	size_t n = 0, at = 0;
 	int rc;
 
-	for (size_t i = 0; i < settings->relay_domains_n; i++)
-		n += strlen(settings->relay_domains[i]) + 1;
-	policy->domains_text = malloc(n + 1);
-	if (!policy->domains_text)
+	for (size_t i = 0; i < names_n; i++)
+		n += strlen(names[i]) + 1;
+	*text = calloc(1, n + 1);
+	if (!*text)
 		return -ENOMEM;
-	rc = set_open(&policy->domains, policy->domains_text, settings->relay_domains_n);
+	rc = set_open(set, *text, names_n);
 	if (rc != 0)
 		return rc;
-	for (size_t i = 0; i < settings->relay_domains_n; i++) {
-		size_t octets = strlen(settings->relay_domains[i]);
+	for (size_t i = 0; i < names_n; i++) {
+		size_t octets = strlen(names[i]);
 
-		memcpy(policy->domains_text + at, settings->relay_domains[i], octets + 1);
-		name_lower(policy->domains_text + at, octets);
-		set_add(&policy->domains, at, octets);
+		memcpy(*text + at, names[i], octets + 1);
+		name_lower(*text + at, octets);
+		set_add(set, at, octets);
 		at += octets + 1;
 	}
 	return 0;
+}
+
+static int open_domains(struct policy *policy)
+{
+	const struct policy_settings *settings = policy->settings;
+	int rc = open_names(&policy->domains, &policy->domains_text, settings->relay_domains,
+		settings->relay_domains_n);
+
+	if (rc == 0)
+		rc = open_names(&policy->required, &policy->required_text, settings->require_tls,
+			settings->require_tls_n);
+	if (rc == 0)
+		policy->required_all = set_has(&policy->required, span_str("*"));
+	return rc;
 }
 
 static int open_tables(struct policy *policy, struct err *err)
@@ -110,6 +127,8 @@ void policy_close(struct policy *policy)
 		counts_close(policy->counts);
 	set_close(&policy->domains);
 	free(policy->domains_text);
+	set_close(&policy->required);
+	free(policy->required_text);
 	pthread_rwlock_destroy(&policy->lock);
 	free(policy);
 }
@@ -175,16 +194,42 @@ const struct smtp_verdict *policy_door_verdict(enum policy_door door)
 	return &verdicts[door];
 }
 
-struct smtp_verdict policy_mail(const struct policy *policy, const struct smtp_envelope *envelope)
-{
-	(void)policy; /* any reverse-path may write to us; filters stand behind the spool */
-	(void)envelope;
-	return (struct smtp_verdict){.kind = SMTP_VERDICT_ACCEPT};
-}
-
 static struct smtp_verdict refuse(uint16_t code, const char *enhanced, const char *text)
 {
 	return (struct smtp_verdict){SMTP_VERDICT_REFUSE, code, enhanced, text};
+}
+
+/* Any reverse-path may write to us: filters stand behind the spool. */
+struct smtp_verdict policy_mail(
+	const struct policy *policy, const struct smtp_envelope *envelope, bool encrypted)
+{
+	(void)envelope;
+	if (encrypted || !policy->required_all)
+		return (struct smtp_verdict){.kind = SMTP_VERDICT_ACCEPT};
+	count(COUNTER_TLS_REQUIRED);
+	return refuse(530, "5.7.0", "Must issue a STARTTLS command first");
+}
+
+/* May mail for the domain come by TLS only? By its own name, or one above it with a dot in front. */
+static bool needs_tls(const struct policy *policy, struct span domain)
+{
+	char form[NAME_OCTETS_MAX];
+
+	if (policy->required.members == 0)
+		return false;
+	if (policy->required_all)
+		return true;
+	if (domain.n == 0 || domain.n > sizeof(form) || memchr(domain.p, '\0', domain.n))
+		return false;
+	memcpy(form, domain.p, domain.n);
+	name_lower(form, domain.n);
+	if (set_has(&policy->required, span_of(form, domain.n)))
+		return true;
+	for (size_t i = 1; i < domain.n; i++) {
+		if (form[i] == '.' && set_has(&policy->required, span_of(form + i, domain.n - i)))
+			return true;
+	}
+	return false;
 }
 
 /* True for one of our domains; an address literal never is. */
@@ -237,7 +282,7 @@ static int is_recipient(struct policy *policy, const struct smtp_address *addres
 }
 
 struct smtp_verdict policy_rcpt(struct policy *policy, const struct smtp_envelope *envelope,
-	const struct smtp_recipient *recipient)
+	const struct smtp_recipient *recipient, bool encrypted)
 {
 	const struct smtp_verdict accept = {.kind = SMTP_VERDICT_ACCEPT};
 	const struct smtp_address *address = &recipient->address;
@@ -249,6 +294,10 @@ struct smtp_verdict policy_rcpt(struct policy *policy, const struct smtp_envelop
 		return accept;
 	if (!is_ours(policy, address->domain))
 		return refuse(550, "5.7.1", "no mail for that domain is taken here");
+	if (!encrypted && needs_tls(policy, address->domain)) {
+		count(COUNTER_TLS_REQUIRED);
+		return refuse(550, "5.7.10", "mail for that domain is taken by TLS only");
+	}
 	found = postmaster ? 1 : is_recipient(policy, address);
 	if (found > 0)
 		return accept;

@@ -66,7 +66,8 @@ enum policy_door { POLICY_DOOR_OPEN, POLICY_DOOR_FULL, POLICY_DOOR_ADDRESS_FULL 
 
 /*
  * A connection from `peer` (AF_INET or AF_INET6) comes and goes. Only after OPEN must it leave.
- * IPv4-mapped IPv6 addresses count as IPv4, other IPv6 addresses by their /64.
+ * IPv4-mapped IPv6 addresses count as IPv4, other IPv6 addresses by their /64. NULL: nobody's, which
+ * counts among all sessions only.
  */
 MUST_USE enum policy_door policy_enter(struct policy *policy, const struct sockaddr_storage *peer);
 void policy_leave(struct policy *policy, const struct sockaddr_storage *peer);
@@ -79,10 +80,13 @@ const struct smtp_verdict *policy_door_verdict(enum policy_door door);
  * parts by their content. <postmaster> and postmaster at any relay domain are always accepted
  * (RFC 5321 4.5.1). Unknown domain: 550 5.7.1. Unknown recipient: 550 5.1.1. An LMDB environment
  * that cannot be read: 451 4.3.0.
+ * encrypted: the client came by TLS. Without it, where require_tls has the domain: 550 5.7.10, where
+ * it has "*": 530 5.7.0 to MAIL (RFC 3207 4). The default asks for none.
  */
-struct smtp_verdict policy_mail(const struct policy *policy, const struct smtp_envelope *envelope);
+struct smtp_verdict policy_mail(
+	const struct policy *policy, const struct smtp_envelope *envelope, bool encrypted);
 struct smtp_verdict policy_rcpt(struct policy *policy, const struct smtp_envelope *envelope,
-	const struct smtp_recipient *recipient);
+	const struct smtp_recipient *recipient, bool encrypted);
 
 /* Is a callout to be made for a recipient that policy_rcpt() accepted? (Not for postmaster.) */
 bool policy_callout_due(const struct policy *policy, const struct smtp_recipient *recipient);

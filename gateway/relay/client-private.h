@@ -56,6 +56,7 @@ enum client_end {
 	CLIENT_END_CONNECT,
 	CLIENT_END_GREETING,
 	CLIENT_END_TLS,
+	CLIENT_END_REQUIRETLS, /* it cannot be had: final for such messages (RFC 8689 4.2.1) */
 	CLIENT_END_EHLO,
 	CLIENT_END_TIMEOUT,
 	CLIENT_END_CLOSED,
@@ -95,6 +96,7 @@ enum {
 	CLIENT_CAN_DSN = 1 << 6,
 	CLIENT_CAN_STARTTLS = 1 << 7,
 	CLIENT_CAN_ENHANCED = 1 << 8,
+	CLIENT_CAN_REQUIRETLS = 1 << 9,
 };
 
 /* relay_job_recipient.state */
@@ -147,6 +149,7 @@ struct relay_client {
 	enum client_end end;
 	struct relay_outcome why;
 	bool plain_only; /* TLS failed before and the route may do without */
+	bool noted;      /* what became of TLS has been said (trust_note.c) */
 
 	/* times */
 	struct wheel_timer timer;

@@ -14,7 +14,7 @@
  * Rejected: provided buffers for replies, which are short and few; buffers held only while in use,
  * which would save little, as connections are bounded and untouched pages cost nothing.
  */
-#include "relay/client-private.h"
+#include "relay/trust-private.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -300,6 +300,7 @@ static void timer_fire(struct wheel_timer *timer)
 void relay_client_opened(struct relay_client *client)
 {
 	client->opened = true;
+	relay_trust_opened(client);
 	relay_client_stage_set(client, CLIENT_STAGE_IDLE);
 	if (client->job == NULL)
 		client->owner->ready(client->owner, client);
@@ -309,6 +310,7 @@ void relay_client_job_result(const struct relay_client *client, struct relay_job
 {
 	job->tls_version = client->tls_up ? tls_conn_info(client->tls)->version : NULL;
 	job->ktls = client->ktls_tx ? "tx" : "none";
+	job->trust = relay_trust_words[relay_trust_word(client)];
 	job->dsn_passed = client->opened && client->can & CLIENT_CAN_DSN;
 	job->ended_ms = relay_client_now(client);
 }
@@ -410,6 +412,7 @@ struct relay_client *relay_client_open(
 	client->relay = relay;
 	client->owner = owner;
 	client->target = *target;
+	(void)relay_trust_hold(client->target.trust);
 	client->turn.done = turn_done;
 	name_hop(client);
 	wheel_timer_init(&client->timer, timer_fire);

@@ -129,6 +129,7 @@ static void cut_report(const struct cut *cut, enum cut_class class, uint32_t fir
 	event_u64(&event, "took_ms", clock_ms() - cut->begun_ms);
 	event_str(&event, "tls", job->tls_version != NULL ? job->tls_version : "none");
 	event_str(&event, "ktls", job->ktls != NULL ? job->ktls : "none");
+	event_str(&event, "trust", job->trust != NULL ? job->trust : "none");
 	event_u64(&event, "cutthrough", 1);
 	event_close(&event);
 	if (class != CUT_DELIVERED)

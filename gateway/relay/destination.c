@@ -3,7 +3,10 @@
  * destination.c -- where messages go: a line of waiting work, hops, and who serves whom.
  *
  * A destination is a route; where a route's next hop is `mx`, a route and a domain. Its name is
- * what the operator sees: "route:TITLE" or "mx:DOMAIN". Work waits in one line: directs first, then
+ * what the operator sees: "route:TITLE" or "mx:DOMAIN". Messages with REQUIRETLS for the same domain
+ * have a destination of their own, "mx-requiretls:DOMAIN": a connection that will do for others will
+ * not do for them, and what is final for them is not for others. Next hops that the operator wrote
+ * down are inside, and one destination is for all. Work waits in one line: directs first, then
  * runs that lost their link, then trips in the order of their coming. Whenever something changed
  * (work came, a link became idle, a back-off ended) the destination is touched and served at the
  * end of the turn: idle links get work; if more waits than links are being opened for, the
@@ -32,7 +35,7 @@ static bool by_domain(const struct route_settings *route)
 }
 
 void relay_destination_name(const struct relay *relay, const struct route_settings *route,
-	struct span domain, char name[300])
+	struct span domain, bool requiretls, char name[300])
 {
 	int n;
 
@@ -42,7 +45,8 @@ void relay_destination_name(const struct relay *relay, const struct route_settin
 	}
 	if (domain.n == 0)
 		domain = span_str(relay->facts.config->smtp.hostname);
-	n = snprintf(name, 300, "mx:%.*s", (int)min_size(domain.n, 255), (const char *)domain.p);
+	n = snprintf(name, 300, "%s:%.*s", requiretls ? "mx-requiretls" : "mx",
+		(int)min_size(domain.n, 255), (const char *)domain.p);
 	for (int i = 0; i < n; i++)
 		name[i] = (char)tolower((unsigned char)name[i]);
 }
@@ -96,7 +100,7 @@ void relay_destination_init(struct relay_destination *destination, struct relay_
 	if (route == NULL)
 		return;
 	if (by_domain(route))
-		destination->domain = destination->name + strlen("mx:");
+		destination->domain = strchr(destination->name, ':') + 1;
 	destination->hops_n = (uint8_t)route->next_hops_n;
 	for (uint8_t i = 0; i < destination->hops_n; i++) {
 		destination->hops[i].settings = &route->next_hops[i];
@@ -123,13 +127,13 @@ static bool forget_one(struct relay_schedule *schedule)
 	return true;
 }
 
-struct relay_destination *relay_destination_get(
-	struct relay_schedule *schedule, const struct route_settings *route, struct span domain)
+struct relay_destination *relay_destination_get(struct relay_schedule *schedule,
+	const struct route_settings *route, struct span domain, bool requiretls)
 {
 	struct relay_destination *destination;
 	char name[sizeof(destination->name)];
 
-	relay_destination_name(schedule->relay, route, domain, name);
+	relay_destination_name(schedule->relay, route, domain, requiretls, name);
 	destination = relay_destination_find(schedule, route, name);
 	if (destination != NULL)
 		return destination;
@@ -141,6 +145,7 @@ struct relay_destination *relay_destination_get(
 		return NULL;
 	}
 	relay_destination_init(destination, schedule, route, name);
+	destination->requiretls = requiretls && by_domain(route);
 	list_push_back(bucket(schedule, name), &destination->hash);
 	list_push_back(&schedule->unused, &destination->unused);
 	return destination;

@@ -11,9 +11,14 @@
  * 554 at every address) is final for its messages. A host that the operator wrote down is never:
  * there NEVER becomes LATER, a wrong name or an access list must not empty the queue into bounces.
  *
+ * Where the route goes by policy each host is judged by trust.c, once its addresses are known: it may be
+ * left out, or has to be known in a certain way. Messages with REQUIRETLS go by such routes only: others
+ * take whatever certificate comes.
+ *
  * Names are looked up for every link: resolve.c's cache is the resolver's.
  */
 #include "relay/schedule-private.h"
+#include "relay/trust-private.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,6 +34,7 @@ struct relay_dial {
 	bool looking;
 	bool mx;       /* hosts come from MX records */
 	bool implicit; /* there were none: the domain is the host */
+	bool mx_secure;
 	struct relay_host hosts[RELAY_MX_MAX];
 	uint32_t hosts_n;
 	uint32_t host;
@@ -36,7 +42,9 @@ struct relay_dial {
 	uint32_t addresses_n;
 	uint32_t address;
 	uint32_t tries;
-	struct relay_target target;
+	struct relay_target target; /* has a count of its trust */
+	struct relay_trusting trusting;
+	uint64_t trusted_ms;          /* when the host was judged */
 	bool later;                   /* some failure was a temporary one */
 	struct relay_outcome outcome; /* the last failure */
 	char next_hop[SPOOL_HOP_MAX];
@@ -61,6 +69,8 @@ bool relay_dial_new(struct relay_link *link)
 
 void relay_dial_free(struct relay_link *link)
 {
+	relay_trust_release(link->dial->target.trust);
+	relay_trusting_close(&link->dial->trusting);
 	pool_put(&link->destination->schedule->pools.dials, link->dial);
 	link->dial = NULL;
 }
@@ -71,6 +81,25 @@ static void note(
 	relay_outcome_make(&dial->outcome, result, enhanced, text);
 	if (result == RELAY_RESULT_LATER)
 		dial->later = true;
+}
+
+/* DNS gave no answer, or one that is proved to be wrong. */
+static void note_failed(
+	struct relay_dial *dial, const struct relay_lookup *lookup, const char *text)
+{
+	const struct relay_destination *destination = dial->link->destination;
+	char bogus[RELAY_REPLY_MAX];
+
+	if (!lookup->bogus) {
+		note(dial, RELAY_RESULT_LATER, "4.4.3", text);
+		return;
+	}
+	(void)snprintf(bogus, sizeof(bogus), "the answer from DNS is bogus: %s", lookup->why);
+	note(dial, RELAY_RESULT_LATER, "4.7.5", bogus);
+	if (destination->route->tls == ROUTE_TLS_POLICY && destination->domain != NULL)
+		relay_trust_note_host(destination->schedule->relay, destination->domain,
+			dial->mx ? dial->target.host : "", TLSRPT_TLSA, NULL, TLSRPT_DNSSEC_INVALID,
+			lookup->why);
 }
 
 static void failed(struct relay_dial *dial)
@@ -86,7 +115,7 @@ static void failed(struct relay_dial *dial)
 	relay_link_failed(dial->link, next_hop, &outcome);
 }
 
-/* ---- addresses ---- */
+/* ---- targets ---- */
 
 static bool numeric(const char *host, struct sockaddr_storage *out)
 {
@@ -145,6 +174,7 @@ static bool connect_to(struct relay_dial *dial)
 
 	next_hop_name(dial);
 	dial->tries++;
+	link->trusted_ms = dial->target.trust != NULL ? dial->trusted_ms : 0;
 	link->client =
 		relay_client_open(link->destination->schedule->relay, &link->owner, &dial->target);
 	if (link->client == NULL)
@@ -166,6 +196,47 @@ static void next_address(struct relay_dial *dial)
 		failed(dial);
 }
 
+/* ---- by policy ---- */
+
+/* The host was judged: connect to it as it has to be, or leave it out. */
+static void judged(struct relay_dial *dial)
+{
+	struct relay_trusting *trusting = &dial->trusting;
+
+	dial->target.trust = trusting->trust;
+	trusting->trust = NULL;
+	dial->trusted_ms = relay_schedule_now(dial->link->destination->schedule);
+	if (dial->target.trust != NULL) {
+		next_address(dial);
+		return;
+	}
+	dial->outcome = trusting->outcome;
+	dial->later |= dial->outcome.result == RELAY_RESULT_LATER;
+	next_host(dial);
+}
+
+static void trusting_done(struct relay_trusting *trusting)
+{
+	judged(container_of(trusting, struct relay_dial, trusting));
+}
+
+static void judge(struct relay_dial *dial)
+{
+	struct relay_trusting *trusting = &dial->trusting;
+
+	trusting->relay = dial->link->destination->schedule->relay;
+	trusting->domain = dial->link->destination->domain;
+	trusting->port = dial->target.hop->port;
+	trusting->mx_secure = dial->mx_secure;
+	trusting->requiretls = dial->link->destination->requiretls;
+	trusting->done = trusting_done;
+	if (relay_trusting_host(
+		    trusting, dial->target.host, dial->lookup.canonical, dial->lookup.secure))
+		judged(dial);
+}
+
+/* ---- addresses ---- */
+
 static void addresses_done(struct relay_lookup *lookup, int res)
 {
 	struct relay_dial *dial = container_of(lookup, struct relay_dial, lookup);
@@ -176,11 +247,14 @@ static void addresses_done(struct relay_lookup *lookup, int res)
 	if (res == 0 && lookup->addresses_n > 0) {
 		dial->addresses_n = lookup->addresses_n;
 		memcpy(dial->addresses, lookup->addresses, sizeof(dial->addresses));
-		next_address(dial);
+		if (dial->mx && dial->target.route->tls == ROUTE_TLS_POLICY)
+			judge(dial);
+		else
+			next_address(dial);
 		return;
 	}
 	if (res != -ENOENT && res != 0)
-		note(dial, RELAY_RESULT_LATER, "4.4.3", "no answer from DNS");
+		note_failed(dial, lookup, "no answer from DNS");
 	else if (dial->implicit)
 		note(dial, RELAY_RESULT_NEVER, "5.1.2", "the domain has no mail host");
 	else
@@ -211,6 +285,8 @@ static void host_start(struct relay_dial *dial)
 
 static void next_host(struct relay_dial *dial)
 {
+	relay_trust_release(dial->target.trust);
+	dial->target.trust = NULL;
 	if (!dial->mx || dial->host == dial->hosts_n) {
 		failed(dial);
 		return;
@@ -254,6 +330,7 @@ static void mx_done(struct relay_lookup *lookup, int res)
 	struct relay_dial *dial = container_of(lookup, struct relay_dial, lookup);
 
 	dial->looking = false;
+	dial->mx_secure = lookup->secure;
 	if (res == 0 && lookup->null_mx) {
 		note(dial, RELAY_RESULT_NEVER, "5.1.10", "the domain takes no mail (null MX)");
 		dial->outcome.code = 556;
@@ -261,7 +338,7 @@ static void mx_done(struct relay_lookup *lookup, int res)
 	} else if (res == -ENOENT) {
 		note(dial, RELAY_RESULT_NEVER, "5.1.2", "the domain does not exist");
 	} else if (res != 0) {
-		note(dial, RELAY_RESULT_LATER, "4.4.3", "the name server did not answer");
+		note_failed(dial, lookup, "the name server did not answer");
 	} else if (!hosts_take(dial, lookup)) {
 		note(dial, RELAY_RESULT_NEVER, "5.4.6", "mail loops back to this host");
 	} else {
@@ -277,6 +354,16 @@ static void mx_start(struct relay_dial *dial)
 	struct relay *relay = destination->schedule->relay;
 	size_t n = strlen(domain);
 
+	if (destination->requiretls &&
+		(destination->route->tls != ROUTE_TLS_POLICY || domain[0] == '[')) {
+		note(dial, RELAY_RESULT_NEVER, "5.7.30",
+			"the message requires REQUIRETLS, and the route to the MX does not go by "
+			"policy");
+		dial->outcome.code = 550;
+		dial->outcome.local = true;
+		failed(dial);
+		return;
+	}
 	if (domain[0] == '[' && domain[n - 1] == ']') {
 		size_t skip = strncasecmp(domain, "[ipv6:", 6) == 0 ? 6 : 1;
 
@@ -364,8 +451,11 @@ void relay_dial_cancel(struct relay_link *link)
 {
 	struct relay_dial *dial = link->dial;
 
-	if (dial->looking) {
-		relay_resolve_cancel(link->destination->schedule->relay->resolver, &dial->lookup);
+	if (dial->looking || relay_trusting_busy(&dial->trusting)) {
+		if (dial->looking)
+			relay_resolve_cancel(
+				link->destination->schedule->relay->resolver, &dial->lookup);
+		relay_trusting_cancel(&dial->trusting);
 		dial->looking = false;
 		note(dial, RELAY_RESULT_LATER, "4.3.2", "the gateway is stopping");
 		failed(dial);

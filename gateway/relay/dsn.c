@@ -8,7 +8,9 @@
  *
  * What comes with a report: the whole message when it failed, the sender asked for it (RET=FULL),
  * the operator allows it (bounce_body) and it is neither large nor binary; else its header. When the
- * original cannot be read the report goes without: it says what matters.
+ * original cannot be read the report goes without: it says what matters. A message with REQUIRETLS is
+ * never returned whole, and its report has REQUIRETLS, too; it goes without it where it has to, as
+ * nobody could be told otherwise (RFC 8689 5).
  *
  * A report of ours that cannot be delivered is never answered by another one: its reverse-path is
  * null, and NOTIFY=NEVER says so to next hops.
@@ -296,6 +298,7 @@ static void envelope_make(struct report *report)
 	list_push_back(&report->envelope.recipients, &report->recipient.node);
 	report->envelope.recipients_n = 1;
 	report->envelope.smtputf8 = says->international;
+	report->envelope.requiretls = says->envelope->requiretls;
 	report->envelope.body =
 		says->has_8bit || says->international ? SMTP_BODY_8BITMIME : SMTP_BODY_7BIT;
 }
@@ -304,8 +307,8 @@ static bool returns_all(
 	const struct relay *relay, const struct spool_entry *entry, enum relay_dsn_kind kind)
 {
 	return kind == RELAY_DSN_FAILED && entry->envelope.ret == SMTP_RET_FULL &&
-	       relay->settings->bounce_body && entry->size <= FULL_MAX &&
-	       entry->envelope.body != SMTP_BODY_BINARYMIME;
+	       !entry->envelope.requiretls && relay->settings->bounce_body &&
+	       entry->size <= FULL_MAX && entry->envelope.body != SMTP_BODY_BINARYMIME;
 }
 
 static void says_make(struct report *report, enum relay_dsn_kind kind,

@@ -5,14 +5,14 @@
  * The first reason stands. Ending shuts the socket down, which makes what is armed complete; the last
  * completion brings relay_client_finish(), which settles the job, tells the owner and frees.
  *
- * Under route.tls = may a handshake that failed is followed by one try in plaintext, on a new
+ * Where TLS is no must (relay_trust_tls) a handshake that failed is followed by one try in plaintext, on a new
  * connection of the same client.
  *
  * Whose fault: job->connection_failed means that the next hop, not the message, is in the way. A
  * connection that is lost after MAIL was answered may have been lost over this message, so nobody
  * is blamed then: job->cut_off says so, and who sees many of these may draw a conclusion.
  */
-#include "relay/client-private.h"
+#include "relay/trust-private.h"
 
 #include <stdio.h>
 
@@ -33,6 +33,8 @@ static const struct {
 		COUNTER_RELAY_CONNECT_FAILED_GREETING, COUNTER_COUNT},
 	[CLIENT_END_TLS] = {"tls", "4.7.5", BLAME_HOP, COUNTER_RELAY_CONNECT_FAILED_TLS,
 		COUNTER_RELAY_LOST_CLOSED},
+	[CLIENT_END_REQUIRETLS] = {"requiretls", "5.7.30", BLAME_HOP,
+		COUNTER_RELAY_CONNECT_FAILED_TLS, COUNTER_RELAY_LOST_CLOSED},
 	[CLIENT_END_EHLO] = {"ehlo", "4.4.2", BLAME_HOP, COUNTER_RELAY_CONNECT_FAILED_EHLO,
 		COUNTER_COUNT},
 	[CLIENT_END_TIMEOUT] = {"timeout", "4.4.2", BLAME_HOP_BEFORE_MAIL,
@@ -87,6 +89,12 @@ static void why(struct relay_client *client, enum client_end end, const char *fm
 	outcome->code = 0;
 	snprintf(outcome->enhanced, sizeof(outcome->enhanced), "%s", ends[end].enhanced);
 	vsnprintf(outcome->text, sizeof(outcome->text), fmt, ap);
+	if (end != CLIENT_END_REQUIRETLS)
+		return;
+	outcome->result = RELAY_RESULT_NEVER;
+	outcome->code = 550;
+	outcome->local = true;
+	count(COUNTER_RELAY_REQUIRETLS_REFUSED);
 }
 
 void relay_client_end(struct relay_client *client, enum client_end end, const char *fmt, ...)
@@ -151,6 +159,7 @@ static void report(const struct relay_client *client)
 	event_str(&event, "tls", info != NULL ? info->version : "none");
 	event_str(&event, "cipher", info != NULL ? info->cipher : "-");
 	event_str(&event, "ktls", client->ktls_tx ? "tx" : "none");
+	event_str(&event, "trust", relay_trust_words[relay_trust_word(client)]);
 	event_u64(&event, "jobs", client->jobs);
 	event_str(&event, "result", ends[client->end].name);
 	if (client->end != CLIENT_END_QUIT) {
@@ -163,7 +172,7 @@ static void report(const struct relay_client *client)
 static bool plaintext_next(const struct relay_client *client)
 {
 	return client->end == CLIENT_END_TLS && !client->opened && !client->plain_only &&
-	       client->target.route->tls == ROUTE_TLS_MAY;
+	       relay_trust_tls(&client->target) == ROUTE_TLS_MAY;
 }
 
 static void plaintext_try(struct relay_client *client)
@@ -188,6 +197,8 @@ void relay_client_finish(struct relay_client *client)
 
 	if (client->end == CLIENT_END_TLS && client->tls != NULL && !client->opened)
 		count(COUNTER_RELAY_TLS_FAILED);
+	if (client->end == CLIENT_END_TLS && !client->opened) /* lost, or out of time */
+		relay_trust_note(client, TLSRPT_VALIDATION_FAILURE, client->why.text);
 	if (plaintext_next(client)) {
 		plaintext_try(client);
 		return;
@@ -210,6 +221,7 @@ void relay_client_finish(struct relay_client *client)
 	list_remove(&client->node);
 	if (job != NULL)
 		job->done(job);
+	relay_trust_release(client->target.trust);
 	client->owner->closed(client->owner, client, &client->why);
 	pool_put(&client->relay->clients->pool, client);
 }

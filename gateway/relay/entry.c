@@ -36,6 +36,11 @@ static struct relay_schedule *schedule_of(const struct spool_entry *entry)
 
 /* ---- state ---- */
 
+bool relay_entry_requiretls(const struct spool_entry *entry)
+{
+	return entry->envelope.requiretls && entry->envelope.reverse_path.text.n > 0;
+}
+
 uint64_t relay_entry_age_ms(const struct spool_entry *entry)
 {
 	uint64_t now_us = clock_real_us();

@@ -24,8 +24,8 @@ bool relay_filter_age(const struct relay_filter *filter, uint64_t age_s)
 	return age_s >= filter->older_s && (filter->younger_s == 0 || age_s < filter->younger_s);
 }
 
-void relay_recipient_destination(
-	struct relay *relay, const struct spool_recipient *recipient, char name[300])
+void relay_recipient_destination(struct relay *relay, const struct spool_entry *entry,
+	const struct spool_recipient *recipient, char name[300])
 {
 	const struct relay_trip *trip = relay_trip_of(recipient);
 	const struct relay_destination *nowhere = &relay->schedule->nowhere;
@@ -41,13 +41,13 @@ void relay_recipient_destination(
 	}
 	route = relay_route(relay->routes, domain);
 	if (route != NULL)
-		relay_destination_name(relay, route, domain, name);
+		relay_destination_name(relay, route, domain, relay_entry_requiretls(entry), name);
 	else
 		(void)snprintf(name, 300, "%s", nowhere->name);
 }
 
 static bool recipient_matches(struct relay *relay, const struct relay_filter *filter,
-	const struct spool_recipient *recipient)
+	const struct spool_entry *entry, const struct spool_recipient *recipient)
 {
 	char name[sizeof(filter->destination)];
 
@@ -59,7 +59,7 @@ static bool recipient_matches(struct relay *relay, const struct relay_filter *fi
 		return false;
 	if (filter->destination[0] == '\0')
 		return true;
-	relay_recipient_destination(relay, recipient, name);
+	relay_recipient_destination(relay, entry, recipient, name);
 	return strcasecmp(name, filter->destination) == 0;
 }
 
@@ -79,7 +79,7 @@ bool relay_filter_entry(
 		filter->destination[0] == '\0')
 		return true;
 	for (uint32_t i = 0; i < entry->recipients_n; i++)
-		if (recipient_matches(relay, filter, &entry->recipients[i]))
+		if (recipient_matches(relay, filter, entry, &entry->recipients[i]))
 			return true;
 	return false;
 }

@@ -6,6 +6,10 @@
  *	none		no TLS
  *	may		TLS where it is offered and works; else plaintext
  *	require, verify	TLS or nothing: the message waits
+ *	policy		one of these by what the MX's domain asks for (trust.c)
+ *
+ * A connection for messages with REQUIRETLS needs TLS, and the word again behind it (RFC 8689 4.2.1): where
+ * it cannot be had they are returned. Other connections pass the parameter on where it is offered.
  *
  * What was said before the handshake is forgotten: EHLO is sent again, and its answer counts
  * (RFC 3207 4.2). Octets that stand behind the 220 were not sent by the one we shake hands with, or
@@ -14,7 +18,7 @@
  * A 554 or 521 greeting (RFC 5321 3.1, RFC 7504) says that there is no mail here, and is final; other
  * refusals at this stage are taken for a passing trouble, since no recipient was named.
  */
-#include "relay/client-private.h"
+#include "relay/trust-private.h"
 
 static const struct {
 	const char *name;
@@ -29,6 +33,7 @@ static const struct {
 	{"DSN", CLIENT_CAN_DSN},
 	{"STARTTLS", CLIENT_CAN_STARTTLS},
 	{"ENHANCEDSTATUSCODES", CLIENT_CAN_ENHANCED},
+	{"REQUIRETLS", CLIENT_CAN_REQUIRETLS},
 };
 
 static void say(struct relay_client *client, const char *verb)
@@ -82,11 +87,26 @@ void relay_hello_line(struct relay_client *client, struct span line)
 
 static void no_tls(struct relay_client *client, const char *why)
 {
-	if (client->target.route->tls == ROUTE_TLS_MAY)
+	const struct relay_trust *trust = client->target.trust;
+	char name[RELAY_REPLY_MAX];
+
+	relay_trust_note(client, TLSRPT_STARTTLS_NOT_SUPPORTED, why);
+	if (relay_trust_tls(&client->target) == ROUTE_TLS_MAY)
 		relay_client_opened(client);
-	else
+	else if (trust == NULL)
 		relay_client_end(
 			client, CLIENT_END_TLS, "the route requires TLS, and the next hop %s", why);
+	else
+		relay_client_end(client,
+			trust->requiretls && client->reply.code / 100 != 4 ? CLIENT_END_REQUIRETLS
+									   : CLIENT_END_TLS,
+			"%.300s requires TLS, and the next hop %s", relay_trust_name(trust, name),
+			why);
+}
+
+static bool wants_requiretls(const struct relay_client *client)
+{
+	return client->target.trust != NULL && client->target.trust->requiretls;
 }
 
 /* The abilities are known: is it time for TLS, or for mail? */
@@ -94,7 +114,11 @@ static void go_on(struct relay_client *client)
 {
 	const struct relay_target *target = &client->target;
 
-	if (client->tls_up || target->route->tls == ROUTE_TLS_NONE || client->plain_only) {
+	if (client->tls_up && wants_requiretls(client) && !(client->can & CLIENT_CAN_REQUIRETLS)) {
+		relay_client_end(client, CLIENT_END_REQUIRETLS,
+			"the message requires REQUIRETLS, which the next hop does not offer");
+	} else if (client->tls_up || relay_trust_tls(target) == ROUTE_TLS_NONE ||
+		   client->plain_only) {
 		relay_client_opened(client);
 	} else if (!(client->can & CLIENT_CAN_STARTTLS)) {
 		count(COUNTER_RELAY_TLS_NOT_OFFERED);
@@ -117,6 +141,8 @@ static void starttls_reply(struct relay_client *client)
 		return;
 	}
 	if (client->plain.n > 0 || client->in.n > 0) {
+		relay_trust_note(client, TLSRPT_VALIDATION_FAILURE,
+			"octets were injected behind the reply to STARTTLS");
 		client->plain_only = true; /* not to be answered by a try in plaintext */
 		count(COUNTER_RELAY_TLS_FAILED);
 		relay_client_end(client, CLIENT_END_TLS,

@@ -5,13 +5,14 @@
  * A link becomes idle when its client is ready and goes to the work that waits at the end of the
  * same turn. It is let go after idle_ms without work, after messages_max jobs, when a hop of higher
  * rank is up again (fail-over), when another destination's turn has come for one of the worker's
- * connections_max, and when the relay drains. Work goes to the newest idle link, so that a
+ * connections_max, when its domain's policy was asked for too long ago, and when the relay drains. Work goes to the newest idle link, so that a
  * pool that is larger than the load shrinks.
  *
  * A client may be closing while its link is idle here, as it saw the peer go: a link is asked for
  * its client's state before it is used, and `closed` cleans up.
  */
 #include "relay/schedule-private.h"
+#include "relay/trust-private.h"
 
 static struct relay_schedule *schedule_of(const struct relay_link *link)
 {
@@ -64,6 +65,13 @@ static void idle_set(struct relay_link *link)
 	relay_schedule_kick(schedule);
 }
 
+/* What its domain asks for may be another thing by now. */
+static bool outdated(const struct relay_link *link)
+{
+	return link->trusted_ms != 0 &&
+	       relay_schedule_now(schedule_of(link)) >= link->trusted_ms + RELAY_TRUST_MS_MAX;
+}
+
 struct relay_link *relay_link_take(struct relay_hop *hop)
 {
 	while (!list_empty(&hop->idle)) {
@@ -71,6 +79,10 @@ struct relay_link *relay_link_take(struct relay_hop *hop)
 
 		if (relay_client_state(link->client) != RELAY_CLIENT_READY) {
 			closing(link);
+			continue;
+		}
+		if (outdated(link)) {
+			relay_link_quit(link);
 			continue;
 		}
 		idle_leave(link);
@@ -151,7 +163,7 @@ static void link_ready(struct relay_client_owner *owner, struct relay_client *cl
 	if (link->dial != NULL)
 		opened(link);
 	if (schedule_of(link)->relay->draining || link->lost || link->state == RELAY_LINK_CLOSING ||
-		superseded(link) || yields(link) ||
+		superseded(link) || yields(link) || outdated(link) ||
 		relay_client_jobs(client) >= link->destination->route->messages_max)
 		relay_link_quit(link);
 	else

@@ -15,9 +15,9 @@ bool relay_filter_age(const struct relay_filter *filter, uint64_t age_s);
 bool relay_filter_entry(
 	struct relay *relay, const struct relay_filter *filter, const struct spool_entry *entry);
 
-/* The destination of a recipient, "none" without a route, "" when nothing is pending. */
-void relay_recipient_destination(
-	struct relay *relay, const struct spool_recipient *recipient, char name[300]);
+/* The destination of a recipient of an entry, "none" without a route, "" when nothing is pending. */
+void relay_recipient_destination(struct relay *relay, const struct spool_entry *entry,
+	const struct spool_recipient *recipient, char name[300]);
 
 /* Does to an entry, which may be gone afterwards, what the kind says. False: nothing to do. */
 bool relay_entry_operate(

@@ -111,7 +111,7 @@ static bool item_recipients(
 			if (!all && (from->fate == SPOOL_FATE_PENDING) != (pass == 0))
 				continue;
 			copy_span(to->address, sizeof(to->address), from->smtp.address.text);
-			relay_recipient_destination(relay, from, to->destination);
+			relay_recipient_destination(relay, entry, from, to->destination);
 			to->fate = from->fate;
 			item->shown_n++;
 		}
@@ -231,7 +231,7 @@ static void tally_add(struct asking *asking, const struct spool_entry *entry)
 
 		if (entry->recipients[i].fate != SPOOL_FATE_PENDING)
 			continue;
-		relay_recipient_destination(asking->relay, &entry->recipients[i], name);
+		relay_recipient_destination(asking->relay, entry, &entry->recipients[i], name);
 		tally = tally_get(asking, name);
 		if (tally == NULL) {
 			asking->short_of_memory = true;

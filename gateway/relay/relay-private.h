@@ -23,8 +23,10 @@
 struct relay_target {
 	const struct route_settings *route;
 	const struct next_hop_settings *hop;
-	struct tls_client *tls; /* NULL: none */
-	char host[256];         /* for logs, SNI and verification: MX name, or the hop's host */
+	struct tls_client *tls;    /* NULL: none */
+	struct relay_trust *trust; /* MX by policy: how it has to be known; else NULL. The
+				      target's holder has a count of it */
+	char host[256];            /* for logs, SNI and verification: MX name, or the hop's host */
 	struct sockaddr_storage address;
 	socklen_t address_n;
 	bool lmtp;
@@ -74,6 +76,7 @@ struct relay_job {
 	char next_hop[SPOOL_HOP_MAX]; /* set by the client: "smtp:mx.example.org:25 [192.0.2.1]" */
 	const char *tls_version;      /* set by the client: "TLSv1.3", or NULL */
 	const char *ktls;             /* "tx" or "none" */
+	const char *trust;            /* set by the client: relay_trust_words[] */
 	bool dsn_passed;              /* set by the client: the next hop offered DSN and reports
 					 successes itself (RFC 3461 5.2.1) */
 	void *holder;                 /* schedule.c's own while it has the job */
@@ -159,10 +162,16 @@ void relay_maildir_box(
 
 /* ---- resolve.c ---- */
 
+#define RELAY_RECORDS_MAX 64 /* of a TXT or TLSA answer that are looked at */
+#define RELAY_HOST_MAX    256
+#define RELAY_WHY_MAX     160
+
 struct relay_host {
-	char name[256];
+	char name[RELAY_HOST_MAX];
 	uint16_t preference;
 };
+
+struct ub_result;
 
 struct relay_lookup {
 	/* res 0; -ENOENT: NXDOMAIN or no data (final); -EAGAIN: SERVFAIL, timeout, bogus (temporary).
@@ -174,9 +183,19 @@ struct relay_lookup {
 	bool null_mx;
 	struct sockaddr_storage addresses[RELAY_ADDRESSES_MAX]; /* of a host; port 0 */
 	uint32_t addresses_n;
+	/* The data of TXT and TLSA records, valid until `done` returns. */
+	struct span records[RELAY_RECORDS_MAX];
+	uint32_t records_n;
+	/* DNSSEC proved what was found, or that there is nothing; of a host: all its addresses. Never
+	 * of what needed no DNS. */
+	bool secure;
+	bool bogus; /* with -EAGAIN: DNSSEC proved it wrong; `why` says how */
+	char why[RELAY_WHY_MAX];
+	char canonical[RELAY_HOST_MAX]; /* of a host: where its CNAMEs lead; "": there are none */
 	/* resolve.c's own */
 	struct list node;
 	struct lookup_state *state;
+	struct ub_result *result;
 	int res;
 };
 
@@ -192,7 +211,47 @@ void relay_resolve_mx(
 /* Addresses of a host, IPv6 and IPv4 interleaved; numeric ones answer without DNS. */
 void relay_resolve_host(
 	struct relay_resolver *resolver, struct relay_lookup *lookup, const char *host);
+/* Records at a name, CNAMEs followed. */
+void relay_resolve_txt(
+	struct relay_resolver *resolver, struct relay_lookup *lookup, const char *name);
+void relay_resolve_tlsa(
+	struct relay_resolver *resolver, struct relay_lookup *lookup, const char *name);
+/* Is there a CNAME at the name itself? res and `secure` say so, nothing else. */
+void relay_resolve_cname(
+	struct relay_resolver *resolver, struct relay_lookup *lookup, const char *name);
+/* Not for one whose `done` has come. */
 void relay_resolve_cancel(struct relay_resolver *resolver, struct relay_lookup *lookup);
+
+/* ---- trust_ask.c ---- */
+
+/* A question about a domain's MTA-STS policy. */
+struct relay_sts {
+	struct relay *relay;
+	void (*done)(struct relay_sts *sts); /* never from inside relay_sts_ask() */
+	/* With `done`: the outcome, and the policy, whose count is the asker's to release. */
+	struct stscache_question question;
+	/* trust_ask.c's own */
+	struct relay_lookup lookup;
+	uint8_t step;
+	bool refresh;
+	char domain[STS_NAME_MAX + 1];
+};
+
+/* There must be a resolver and a cache. */
+void relay_sts_ask(struct relay *relay, struct relay_sts *sts, const char *domain, bool refresh);
+void relay_sts_cancel(struct relay_sts *sts); /* nothing, if it is not under way */
+MUST_USE int relay_policies_open(struct relay *relay, struct err *err);
+void relay_policies_turn(struct relay *relay); /* tells what has been answered */
+void relay_policies_close(struct relay *relay);
+
+/* ---- tls_report.c ---- */
+
+MUST_USE int relay_reports_open(struct relay *relay, struct err *err);
+void relay_reports_start(struct relay *relay);
+void relay_reports_turn(struct relay *relay);
+void relay_reports_drain(struct relay *relay);
+bool relay_reports_idle(const struct relay *relay);
+void relay_reports_close(struct relay *relay);
 
 /* ---- dsn.c ---- */
 
@@ -232,6 +291,8 @@ struct relay {
 	struct relay_clients *clients;   /* client.c: pools, list of all */
 	struct relay_maildirs *maildirs; /* maildir.c: the deliveries under way */
 	struct relay_dsns *dsns;         /* dsn.c: reports being written */
+	struct relay_policies *policies; /* trust_ask.c: this worker's end of the cache; or NULL */
+	struct relay_reports *reports;   /* tls_report.c; NULL: another worker's */
 	/* the upper half's */
 	struct relay_schedule *schedule;
 	struct relay_callouts *callouts;

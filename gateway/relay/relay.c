@@ -47,6 +47,8 @@ static int parts_open(struct relay *relay, struct err *err)
 	if (needs_names(relay->settings) &&
 		relay_resolver_open(&relay->resolver, relay->settings, relay->facts.ring, err) != 0)
 		return -1;
+	if (relay_policies_open(relay, err) != 0)
+		goto no_policies;
 	if (relay_clients_open(relay, err) != 0)
 		goto no_clients;
 	if (relay_maildirs_open(relay, err) != 0)
@@ -59,7 +61,11 @@ static int parts_open(struct relay *relay, struct err *err)
 		goto no_callouts;
 	if (relay_cuts_open(relay, err) != 0)
 		goto no_cuts;
+	if (relay_reports_open(relay, err) != 0)
+		goto no_reports;
 	return 0;
+no_reports:
+	relay_cuts_close(relay);
 no_cuts:
 	relay_callouts_close(relay);
 no_callouts:
@@ -71,6 +77,8 @@ no_dsns:
 no_maildirs:
 	relay_clients_close(relay);
 no_clients:
+	relay_policies_close(relay);
+no_policies:
 	if (relay->resolver != NULL)
 		relay_resolver_close(relay->resolver);
 	return -1;
@@ -100,6 +108,7 @@ int relay_open(struct relay **out, const struct relay_facts *facts, struct relay
 void relay_start(struct relay *relay)
 {
 	relay_schedule_start(relay);
+	relay_reports_start(relay);
 }
 
 void relay_use(struct relay *relay, struct relay_routes *routes)
@@ -111,6 +120,8 @@ void relay_use(struct relay *relay, struct relay_routes *routes)
 
 void relay_turn(struct relay *relay)
 {
+	relay_policies_turn(relay);
+	relay_reports_turn(relay);
 	relay_schedule_turn(relay);
 }
 
@@ -119,6 +130,7 @@ void relay_drain(struct relay *relay)
 	if (relay->draining)
 		return;
 	relay->draining = true;
+	relay_reports_drain(relay);
 	relay_callouts_drain(relay);
 	relay_schedule_drain(relay);
 }
@@ -134,19 +146,22 @@ void relay_abort(struct relay *relay)
 
 bool relay_idle(const struct relay *relay)
 {
-	return relay_cuts_idle(relay) && relay_callouts_idle(relay) && relay_schedule_idle(relay) &&
-	       relay_dsns_idle(relay) && relay_maildirs_idle(relay) && relay_clients_idle(relay) &&
+	return relay_reports_idle(relay) && relay_cuts_idle(relay) && relay_callouts_idle(relay) &&
+	       relay_schedule_idle(relay) && relay_dsns_idle(relay) && relay_maildirs_idle(relay) &&
+	       relay_clients_idle(relay) &&
 	       (relay->resolver == NULL || relay_resolver_idle(relay->resolver));
 }
 
 void relay_close(struct relay *relay)
 {
+	relay_reports_close(relay);
 	relay_cuts_close(relay);
 	relay_callouts_close(relay);
 	relay_schedule_close(relay);
 	relay_dsns_close(relay);
 	relay_maildirs_close(relay);
 	relay_clients_close(relay);
+	relay_policies_close(relay);
 	if (relay->resolver != NULL)
 		relay_resolver_close(relay->resolver);
 	relay_routes_release(relay->routes);

@@ -11,16 +11,20 @@
  *	entry.c trip.c  a message and its recipients at one destination, until they are served
  *	run.c settle.c  one transaction: body, outcomes, reports, attempts, retries, expiry
  *	link.c dial.c   connections kept, connections opened: names, MX, addresses
+ *	trust.c         what a domain's DANE or MTA-STS asks for of a connection to its MX
+ *	trust_ask.c     a domain's MTA-STS policy: TXT, cache, addresses, fetch
+ *	trust_note.c    what came of it: log, counters, TLS reports
  *	direct.c        jobs that do not come from the spool
  *	client.c        one outbound connection: connect, TLS, EHLO, transactions, RSET, idle, QUIT
  *	hello.c transaction.c ending.c wire.c   its EHLO, its transactions, how it ends, its octets
  *	reply.c         the reply parser, sans-IO
  *	body.c          a message's octets to a connection: BDAT by splice or DATA, dot-stuffed
  *	maildir.c       a message into Maildirs
- *	resolve.c       MX, A, AAAA by libunbound on the ring
+ *	resolve.c       MX, A, AAAA, TXT, TLSA by libunbound on the ring
  *	dsn.c           RFC 3464 reports, written into the spool as messages of our own
  *	callout.c       asks a next hop about a recipient, for policy/
  *	cut.c           delivers a message before it is spooled
+ *	tls_report.c    refreshes policies, sends TLS reports: one worker's
  *	query.c         the operator's view and hand, with filter.c and operate.c
  */
 #ifndef POSTERN_RELAY_RELAY_H
@@ -30,7 +34,9 @@
 #include "policy/policy.h"
 #include "ring/ring.h"
 #include "spool/spool.h"
+#include "stscache/stscache.h"
 #include "tls/tls.h"
+#include "tlsrpt/tlsrpt.h"
 
 struct relay;
 struct relay_routes;
@@ -51,11 +57,15 @@ struct relay_facts {
 	const struct config *config;
 	const struct tls_kernel *kernel;
 	struct tls_client *const *tls; /* one for each of settings->routes, in their order; NULL
-					  entries where tls = none */
+					  entries where tls = none; with CAs where tls = policy */
 	struct ring *ring;
 	struct spool *spool;
 	const int *maildir_fds; /* one for each of settings->maildirs */
-	uint32_t worker;
+	/* For routes with tls = policy; each may be NULL, then that part is not done. */
+	struct stscache *stscache;
+	struct tlsrpt *tlsrpt;
+	struct fetch *fetch; /* for reports by POST */
+	uint32_t worker;     /* 0: refreshes policies and sends reports */
 };
 
 /* On the worker's thread, before its seccomp filter. Holds `routes`. Becomes the spool's reader;

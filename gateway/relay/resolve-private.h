@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * resolve-private.h -- what resolve.c asks of resolve_answer.c: names and record data, sans-IO.
+ * resolve-private.h -- what resolve.c asks of resolve_answer.c: names and record data, sans-IO; and of
+ * resolve_context.c: libunbound, ready to be asked.
  */
 #ifndef POSTERN_RELAY_RESOLVE_PRIVATE_H
 #define POSTERN_RELAY_RESOLVE_PRIVATE_H
@@ -31,5 +32,13 @@ MUST_USE bool resolve_address_read(struct span record, struct sockaddr_storage *
 /* Puts two lists into lookup->addresses by turns, the first one's first. */
 void resolve_interleave(struct relay_lookup *lookup, const struct sockaddr_storage *first,
 	size_t first_n, const struct sockaddr_storage *second, size_t second_n);
+
+/* ---- resolve_context.c ---- */
+
+struct ub_ctx;
+
+/* Everything about libunbound, its thread included. -1 and err. */
+MUST_USE int resolve_context_open(
+	struct ub_ctx **out, const struct relay_settings *settings, struct err *err);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * resolve.c -- MX, A and AAAA by libunbound, on the worker's ring.
+ * resolve.c -- MX, A, AAAA, TXT and TLSA by libunbound, on the worker's ring.
  *
  * libunbound works in a thread of its own, which it starts at the first question and which makes all
  * sockets. relay_resolver_open() asks that first question (for localhost, which needs no network)
@@ -9,7 +9,11 @@
  * is read, write, poll and fcntl on the pipes between the two.
  *
  * The pipe is polled only while a question is open, so that an idle resolver has nothing armed.
- * Answers are kept in a list first and told later, so that a handler may ask and cancel freely.
+ * Answers are kept in a list first and told later, so that a handler may ask and cancel freely. The
+ * octets of TXT and TLSA records are libunbound's until they have been told.
+ *
+ * What is secure is libunbound's word: it validates by itself, from the trust anchor on, and believes
+ * no resolver's AD bit. A host is secure when every address that is used is.
  *
  * A question ends at LOOKUP_MS_MAX as if the server had failed. Once a host has addresses of one
  * family the other family is waited for no longer than LOOKUP_OTHER_MS: some servers answer A and
@@ -18,18 +22,18 @@
  * A domain with non-ASCII octets is asked for as it is; IDNA would bring a library in for names that
  * config/ wants as A-labels anyway.
  *
- * Rejected: getaddrinfo in threads (no MX, no time limits), a stub of our own (DNSSEC is to come),
+ * Rejected: getaddrinfo in threads (no MX, no time limits), a stub of our own (no DNSSEC),
  * libunbound without a thread (it would fork, or open sockets on ours).
  */
 #include "relay/resolve-private.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <unbound.h>
-#include <unistd.h>
 
 #include "base/counter.h"
 
@@ -37,13 +41,13 @@
 #define LOOKUP_MS_MAX   20000
 #define LOOKUP_OTHER_MS 2000
 
-#define RESOLV_CONF "/etc/resolv.conf"
-#define HOSTS       "/etc/hosts"
-
 #define DNS_CLASS_IN 1
 #define DNS_A        1
+#define DNS_CNAME    5
 #define DNS_MX       15
+#define DNS_TXT      16
 #define DNS_AAAA     28
+#define DNS_TLSA     52
 #define DNS_NOERROR  0
 #define DNS_NXDOMAIN 3
 
@@ -52,6 +56,7 @@ struct question {
 	struct lookup_state *state;
 	int id; /* libunbound's, to cancel it */
 	bool pending;
+	bool secure;
 	int res;
 	size_t addresses_n;
 	struct sockaddr_storage addresses[RELAY_ADDRESSES_MAX];
@@ -63,9 +68,9 @@ struct lookup_state {
 	struct relay_resolver *resolver;
 	struct relay_lookup *lookup;
 	struct wheel_timer timer;
-	bool mx;
-	struct question questions[2]; /* MX; or AAAA and A */
-	char name[256];
+	enum { LOOKUP_HOST, LOOKUP_MX, LOOKUP_RECORDS } kind;
+	struct question questions[2]; /* AAAA and A; else one */
+	char name[RELAY_HOST_MAX];
 };
 
 struct relay_resolver {
@@ -118,8 +123,12 @@ static void tell_ready(struct relay_resolver *resolver)
 	while (!list_empty(&resolver->ready)) {
 		struct relay_lookup *lookup =
 			container_of(list_pop_front(&resolver->ready), struct relay_lookup, node);
+		struct ub_result *result = lookup->result;
 
+		lookup->result = NULL;
 		lookup->done(lookup, lookup->res);
+		if (result != NULL)
+			ub_resolve_free(result);
 	}
 	poll_update(resolver);
 }
@@ -139,6 +148,21 @@ static void finish(struct lookup_state *state, int res)
 
 /* ---- answers ---- */
 
+static void take_canonical(struct relay_lookup *lookup, const struct ub_result *result)
+{
+	size_t n = result->canonname != NULL ? strlen(result->canonname) : 0;
+
+	if (n > 0 && result->canonname[n - 1] == '.')
+		n--;
+	if (n == 0 || n >= sizeof(lookup->canonical))
+		return;
+	for (size_t i = 0; i < n; i++)
+		lookup->canonical[i] = (char)tolower((unsigned char)result->canonname[i]);
+	lookup->canonical[n] = '\0';
+	if (strcasecmp(lookup->canonical, lookup->state->name) == 0)
+		lookup->canonical[0] = '\0';
+}
+
 static void take_addresses(struct question *question, const struct ub_result *result)
 {
 	for (size_t i = 0; result->data[i] && question->addresses_n < RELAY_ADDRESSES_MAX; i++) {
@@ -147,6 +171,18 @@ static void take_addresses(struct question *question, const struct ub_result *re
 			question->addresses_n++;
 	}
 	question->res = question->addresses_n > 0 ? 0 : -ENOENT;
+	if (question->addresses_n > 0)
+		take_canonical(question->state->lookup, result);
+}
+
+/* They stay libunbound's, as long as the lookup has the result. */
+static int take_records(struct relay_lookup *lookup, struct ub_result *result)
+{
+	for (size_t i = 0; result->data[i] && lookup->records_n < RELAY_RECORDS_MAX; i++)
+		lookup->records[lookup->records_n++] =
+			span_of(result->data[i], (size_t)result->len[i]);
+	lookup->result = result;
+	return lookup->records_n > 0 ? 0 : -ENOENT;
 }
 
 static int take_mx(struct lookup_state *state, const struct ub_result *result)
@@ -185,6 +221,12 @@ static void finish_host(struct lookup_state *state)
 	const struct question *v6 = &state->questions[0], *v4 = &state->questions[1];
 	bool failed = v6->res == -EAGAIN || v4->res == -EAGAIN;
 
+	/* No address is as secure as its denials are. */
+	if (v6->addresses_n + v4->addresses_n == 0)
+		state->lookup->secure = v6->secure && v4->secure;
+	else
+		state->lookup->secure = (v6->addresses_n == 0 || v6->secure) &&
+					(v4->addresses_n == 0 || v4->secure);
 	resolve_interleave(
 		state->lookup, v6->addresses, v6->addresses_n, v4->addresses, v4->addresses_n);
 	finish(state, state->lookup->addresses_n > 0 ? 0 : failed ? -EAGAIN : -ENOENT);
@@ -203,27 +245,52 @@ static void answer_host(struct lookup_state *state)
 		wheel_set(ring_wheel(ring), &state->timer, soon);
 }
 
+static void note_bogus(struct relay_lookup *lookup, const struct ub_result *result)
+{
+	const char *why =
+		result->why_bogus != NULL ? result->why_bogus : "DNSSEC validation failed";
+
+	count(COUNTER_DNS_BOGUS);
+	lookup->bogus = true;
+	(void)snprintf(lookup->why, sizeof(lookup->why), "%s", why);
+}
+
+/* A lookup that is one question. */
+static int answer_one(struct lookup_state *state, struct ub_result *result, int res)
+{
+	state->lookup->secure = state->questions[0].secure;
+	if (res != 0)
+		return res;
+	if (state->kind == LOOKUP_RECORDS)
+		return take_records(state->lookup, result);
+	if (result->havedata)
+		return take_mx(state, result);
+	be_host(state->lookup, state->name); /* no MX records: the domain itself (RFC 5321 5.1) */
+	return 0;
+}
+
 /* libunbound's callback, from inside ub_process(). */
 static void answered(void *arg, int failure, struct ub_result *result)
 {
 	struct question *question = arg;
 	struct lookup_state *state = question->state;
+	struct relay_lookup *lookup = state->lookup;
 	int res = result_code(failure, result);
 
 	question->pending = false;
-	if (state->mx) {
-		if (res == 0 && result->havedata)
-			res = take_mx(state, result);
-		else if (res == 0) /* no MX records: the domain is its own host (RFC 5321 5.1) */
-			be_host(state->lookup, state->name);
-		finish(state, res);
+	question->secure = failure == 0 && result->secure;
+	if (failure == 0 && result->bogus)
+		note_bogus(lookup, result);
+	if (state->kind != LOOKUP_HOST) {
+		finish(state, answer_one(state, result, res));
 	} else {
 		question->res = res;
 		if (res == 0)
 			take_addresses(question, result);
 		answer_host(state);
 	}
-	ub_resolve_free(result);
+	if (lookup->result != result)
+		ub_resolve_free(result);
 }
 
 /* libunbound's thread is gone or out of memory: nothing will be answered. */
@@ -264,10 +331,10 @@ static void timer_fire(struct wheel_timer *timer)
 	struct relay_resolver *resolver = state->resolver;
 
 	count(COUNTER_DNS_TIMEOUTS);
-	if (state->mx)
-		finish(state, -EAGAIN);
-	else
+	if (state->kind == LOOKUP_HOST)
 		finish_host(state);
+	else
+		finish(state, -EAGAIN);
 	tell_ready(resolver);
 }
 
@@ -288,6 +355,10 @@ static void lookup_init(struct relay_lookup *lookup)
 	lookup->hosts_n = 0;
 	lookup->null_mx = false;
 	lookup->addresses_n = 0;
+	lookup->records_n = 0;
+	lookup->secure = lookup->bogus = false;
+	lookup->why[0] = lookup->canonical[0] = '\0';
+	lookup->result = NULL;
 }
 
 static void ask(struct lookup_state *state, struct question *question, int type)
@@ -302,9 +373,9 @@ static void ask(struct lookup_state *state, struct question *question, int type)
 	question->res = rc == UB_SYNTAX ? -ENOENT : -EAGAIN;
 }
 
-/* Starts a lookup's questions. */
+/* Starts a lookup's question; type 0: both of a host. */
 static void lookup_start(
-	struct relay_resolver *resolver, struct relay_lookup *lookup, const char *name, bool mx)
+	struct relay_resolver *resolver, struct relay_lookup *lookup, const char *name, int type)
 {
 	struct lookup_state *state = pool_get(&resolver->states);
 
@@ -316,15 +387,15 @@ static void lookup_start(
 	memset(state, 0, sizeof(*state));
 	state->resolver = resolver;
 	state->lookup = lookup;
-	state->mx = mx;
+	state->kind = type == 0 ? LOOKUP_HOST : type == DNS_MX ? LOOKUP_MX : LOOKUP_RECORDS;
 	memcpy(state->name, name, strlen(name) + 1);
 	lookup->state = state;
 	list_push_back(&resolver->asked, &state->node);
 	wheel_timer_init(&state->timer, timer_fire);
 	wheel_set(ring_wheel(resolver->ring), &state->timer,
 		ring_now_ms(resolver->ring) + LOOKUP_MS_MAX);
-	if (mx) {
-		ask(state, &state->questions[0], DNS_MX);
+	if (type != 0) {
+		ask(state, &state->questions[0], type);
 	} else {
 		ask(state, &state->questions[0], DNS_AAAA);
 		ask(state, &state->questions[1], DNS_A);
@@ -350,7 +421,7 @@ void relay_resolve_mx(
 		be_host(lookup, domain);
 		ready_soon(resolver, lookup, 0);
 	} else {
-		lookup_start(resolver, lookup, domain, true);
+		lookup_start(resolver, lookup, domain, DNS_MX);
 	}
 }
 
@@ -371,8 +442,36 @@ void relay_resolve_host(
 	} else if (*host == '\0' || strlen(host) >= sizeof(lookup->hosts[0].name)) {
 		ready_soon(resolver, lookup, -ENOENT);
 	} else {
-		lookup_start(resolver, lookup, host, false);
+		lookup_start(resolver, lookup, host, 0);
 	}
+}
+
+static void records_start(
+	struct relay_resolver *resolver, struct relay_lookup *lookup, const char *name, int type)
+{
+	lookup_init(lookup);
+	if (*name == '\0' || strlen(name) >= RELAY_HOST_MAX)
+		ready_soon(resolver, lookup, -ENOENT);
+	else
+		lookup_start(resolver, lookup, name, type);
+}
+
+void relay_resolve_txt(
+	struct relay_resolver *resolver, struct relay_lookup *lookup, const char *name)
+{
+	records_start(resolver, lookup, name, DNS_TXT);
+}
+
+void relay_resolve_tlsa(
+	struct relay_resolver *resolver, struct relay_lookup *lookup, const char *name)
+{
+	records_start(resolver, lookup, name, DNS_TLSA);
+}
+
+void relay_resolve_cname(
+	struct relay_resolver *resolver, struct relay_lookup *lookup, const char *name)
+{
+	records_start(resolver, lookup, name, DNS_CNAME);
 }
 
 void relay_resolve_cancel(struct relay_resolver *resolver, struct relay_lookup *lookup)
@@ -380,90 +479,13 @@ void relay_resolve_cancel(struct relay_resolver *resolver, struct relay_lookup *
 	if (lookup->state)
 		state_close(lookup->state);
 	list_remove(&lookup->node);
+	if (lookup->result)
+		ub_resolve_free(lookup->result);
+	lookup->result = NULL;
 	poll_update(resolver);
 }
 
 /* ---- opening and closing ---- */
-
-static void first_answered(void *arg, int failure, struct ub_result *result)
-{
-	*(int *)arg = failure;
-	ub_resolve_free(result);
-}
-
-/* Which servers are asked, and what stands in files. -1 and err. */
-static int set_servers(struct ub_ctx *ub, const struct relay_settings *settings, struct err *err)
-{
-	int rc;
-
-	for (size_t i = 0; i < settings->resolvers_n; i++) {
-		rc = ub_ctx_set_fwd(ub, settings->resolvers[i]);
-		if (rc != 0)
-			return err_set(err, "relay: resolver %s: %s", settings->resolvers[i],
-				ub_strerror(rc));
-	}
-	if (settings->resolvers_n > 0)
-		return 0;
-	rc = access(RESOLV_CONF, F_OK) == 0 ? ub_ctx_resolvconf(ub, RESOLV_CONF) : 0;
-	if (rc != 0)
-		return err_set(
-			err, "relay: %s: %s (or set resolvers)", RESOLV_CONF, ub_strerror(rc));
-	rc = access(HOSTS, F_OK) == 0 ? ub_ctx_hosts(ub, HOSTS) : 0;
-	if (rc != 0)
-		return err_set(err, "relay: %s: %s", HOSTS, ub_strerror(rc));
-	return 0;
-}
-
-/* The first question and its answer; libunbound's thread is there afterwards. Its code. */
-static int start_thread(struct ub_ctx *ub)
-{
-	char name[16];
-	int id, failure = UB_INITFAIL, rc;
-
-	/* a new thread has the name of its maker */
-	pthread_getname_np(pthread_self(), name, sizeof(name));
-	pthread_setname_np(pthread_self(), "resolver");
-	rc = ub_resolve_async(ub, "localhost", DNS_A, DNS_CLASS_IN, &failure, first_answered, &id);
-	pthread_setname_np(pthread_self(), name);
-	if (rc == 0)
-		rc = ub_wait(ub);
-	return rc == 0 ? failure : rc;
-}
-
-/* Everything about libunbound up to its thread. */
-static int context_open(struct ub_ctx **out, const struct relay_settings *settings, struct err *err)
-{
-	static const char *const options[][2] = {
-		/* a resolver on this machine is the usual case */
-		{"do-not-query-localhost:", "no"},
-		{"outgoing-range:", "64"},
-		{"num-queries-per-thread:", "128"},
-	};
-	struct ub_ctx *ub = ub_ctx_create();
-	int rc;
-
-	if (!ub)
-		return err_set(err, "relay: the resolver: %s", strerror(ENOMEM));
-	rc = ub_ctx_debugout(ub, NULL); /* our log has its own form */
-	for (size_t i = 0; rc == 0 && i < COUNT_OF(options); i++)
-		rc = ub_ctx_set_option(ub, options[i][0], options[i][1]);
-	if (rc == 0)
-		rc = ub_ctx_async(ub, true);
-	if (rc == 0 && set_servers(ub, settings, err) != 0) {
-		ub_ctx_delete(ub);
-		return -1;
-	}
-	if (rc == 0) /* libunbound denies these names by itself, but the servers may know them */
-		rc = ub_ctx_zone_remove(ub, "test.");
-	if (rc == 0)
-		rc = start_thread(ub);
-	if (rc != 0) {
-		ub_ctx_delete(ub);
-		return err_set(err, "relay: the resolver: %s", ub_strerror(rc));
-	}
-	*out = ub;
-	return 0;
-}
 
 int relay_resolver_open(struct relay_resolver **out, const struct relay_settings *settings,
 	struct ring *ring, struct err *err)
@@ -472,7 +494,7 @@ int relay_resolver_open(struct relay_resolver **out, const struct relay_settings
 
 	if (!resolver)
 		return err_set(err, "relay: the resolver: %s", strerror(ENOMEM));
-	if (context_open(&resolver->ub, settings, err) != 0) {
+	if (resolve_context_open(&resolver->ub, settings, err) != 0) {
 		free(resolver);
 		return -1;
 	}

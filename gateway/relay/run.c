@@ -269,6 +269,7 @@ static void prepare(struct relay_run *run)
 	job->dsn_passed = false;
 	job->tls_version = NULL;
 	job->ktls = "none";
+	job->trust = NULL;
 	job->started_ms = relay_schedule_now(run->schedule);
 	job->ended_ms = 0;
 	job->done = run_done;

@@ -5,7 +5,8 @@
  *	entry		a message of the spool; its timer `due` runs while recipients wait for a time
  *	trip		a message's recipients at one destination: waits in the destination's line
  *	run		a transaction for some recipients of a trip, from the line to its report
- *	destination	route, and domain where the route asks DNS for MX; has hops and a line
+ *	destination	route, and domain where the route asks DNS for MX, apart for messages with
+ *			REQUIRETLS; has hops and a line
  *	hop		one next hop of a destination: its health and its idle links
  *	link		a connection to a hop, or one that is being opened (then it has a dial)
  *	direct		a job that does not come from the spool: cut.c's, callout.c's
@@ -119,16 +120,17 @@ struct relay_destination {
 	char last_hop[SPOOL_HOP_MAX];
 	char name[300];
 	const char *domain; /* in name; NULL: not by domain */
+	bool requiretls;    /* for messages with REQUIRETLS only (RFC 8689) */
 	uint8_t hops_n;
 	struct relay_hop hops[SETTINGS_NEXT_HOPS_MAX];
 };
 
 /* The name of the destination for a domain by a route, as the operator sees it. */
 void relay_destination_name(const struct relay *relay, const struct route_settings *route,
-	struct span domain, char name[300]);
+	struct span domain, bool requiretls, char name[300]);
 /* Finds or makes it. NULL: too many are in use. */
-struct relay_destination *relay_destination_get(
-	struct relay_schedule *schedule, const struct route_settings *route, struct span domain);
+struct relay_destination *relay_destination_get(struct relay_schedule *schedule,
+	const struct route_settings *route, struct span domain, bool requiretls);
 struct relay_destination *relay_destination_find(
 	struct relay_schedule *schedule, const struct route_settings *route, const char *name);
 void relay_destination_init(struct relay_destination *destination, struct relay_schedule *schedule,
@@ -207,6 +209,8 @@ static inline bool relay_recipient_loose(const struct spool_recipient *recipient
 	return recipient->fate == SPOOL_FATE_PENDING && relay_trip_of(recipient)->entry == NULL;
 }
 
+/* Must it go by REQUIRETLS, or not at all? Reports do without where they have to (RFC 8689 5). */
+bool relay_entry_requiretls(const struct spool_entry *entry);
 /* Since it went to the log. */
 uint64_t relay_entry_age_ms(const struct spool_entry *entry);
 enum relay_entry_state relay_entry_state(const struct spool_entry *entry);
@@ -329,6 +333,7 @@ struct relay_link {
 	struct relay_run *run;
 	struct relay_direct *direct;
 	struct relay_dial *dial;  /* until it is ready for the first time */
+	uint64_t trusted_ms;      /* when a policy was last asked about it; 0: none is */
 	bool lost;                /* failed under a job: the hop does not count it any more */
 	struct wheel_timer timer; /* idle: then it is let go */
 };

@@ -53,9 +53,11 @@ static void expire(struct relay_outcome *outcome)
 	char last[SPOOL_TEXT_MAX];
 
 	relay_outcome_text(outcome, last, sizeof(last));
+	/* A security policy of ours or the domain's stays the reason (RFC 3463 3.8). */
+	if (outcome->code != 0 || strncmp(outcome->enhanced, "4.7.", 4) != 0)
+		(void)snprintf(outcome->enhanced, sizeof(outcome->enhanced), "4.4.7");
 	outcome->result = RELAY_RESULT_NEVER;
 	outcome->code = 0;
-	(void)snprintf(outcome->enhanced, sizeof(outcome->enhanced), "4.4.7");
 	(void)snprintf(outcome->text, sizeof(outcome->text),
 		"message expired, the last answer was: %.400s", last);
 	count(COUNTER_RELAY_EXPIRED);
@@ -141,6 +143,7 @@ static void report_delivery(
 		event_u64(&event, "took_ms", job->ended_ms - job->started_ms);
 	event_str(&event, "tls", job->tls_version != NULL ? job->tls_version : "none");
 	event_str(&event, "ktls", job->ktls != NULL ? job->ktls : "none");
+	event_str(&event, "trust", job->trust != NULL ? job->trust : "none");
 	event_close(&event);
 	count_add(classes[group->class].counter, group->n);
 	for (uint32_t i = 0; i < group->n && group->class == RELAY_CLASS_DELIVERED; i++)

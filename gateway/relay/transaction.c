@@ -165,6 +165,8 @@ static bool write_mail(struct relay_client *client)
 	ok = ok && buf_puts(out, body_word(client));
 	if (envelope->smtputf8)
 		ok = ok && buf_puts(out, " SMTPUTF8");
+	if (envelope->requiretls && client->tls_up && client->can & CLIENT_CAN_REQUIRETLS)
+		ok = ok && buf_puts(out, " REQUIRETLS");
 	if (client->can & CLIENT_CAN_DSN && envelope->ret != SMTP_RET_NONE)
 		ok = ok &&
 		     buf_puts(out, envelope->ret == SMTP_RET_FULL ? " RET=FULL" : " RET=HDRS");

@@ -17,7 +17,7 @@
  * Keys go to the kernel when everything is flushed and no receive is armed
  * (kernel-notes/ktls-setup.md).
  */
-#include "relay/client-private.h"
+#include "relay/trust-private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -385,18 +385,27 @@ static void send_done(struct op *op, int res, uint32_t flags)
 
 static bool handshake_open(struct relay_client *client)
 {
-	const struct relay_target *target = &client->target;
-	const struct route_settings *route = target->route;
-
-	client->tls = tls_client_conn_open(target->tls, client->relay->facts.kernel,
-		client->relay->settings->ktls,
-		route->tls_name != NULL ? route->tls_name : target->host);
+	client->tls = relay_trust_conn(client);
 	if (client->tls != NULL)
 		return true;
 	client->plain_only = true; /* our trouble, not one that plaintext is the answer to */
 	relay_client_end(client, CLIENT_END_TLS,
 		"TLS: out of memory, or no name that a certificate could be verified for");
 	return false;
+}
+
+static void handshake_failed(struct relay_client *client)
+{
+	const struct relay_trust *trust = client->target.trust;
+	enum tls_verdict verdict = tls_conn_verdict(client->tls);
+	bool final = trust != NULL && trust->requiretls && verdict > TLS_VERDICT_GOOD;
+	bool named = trust != NULL && relay_trust_tls(&client->target) != ROUTE_TLS_MAY;
+	char name[RELAY_REPLY_MAX];
+
+	relay_trust_note_handshake(client, false);
+	relay_client_leave(client, final ? CLIENT_END_REQUIRETLS : CLIENT_END_TLS,
+		"%.300s%sTLS handshake failed: %s", named ? relay_trust_name(trust, name) : "",
+		named ? ": " : "", tls_conn_failure_text(client->tls));
 }
 
 void relay_wire_handshake(struct relay_client *client)
@@ -415,6 +424,7 @@ void relay_wire_handshake(struct relay_client *client)
 		client->tls_up = true;
 		client->tls_pending = true; /* something may have come with the last record */
 		count(COUNTER_RELAY_TLS);
+		relay_trust_note_handshake(client, true);
 		client->after_plant = CLIENT_STAGE_EHLO;
 		if (relay_wire_plant_wanted(client, false))
 			relay_client_stage_set(client, CLIENT_STAGE_PLANT);
@@ -422,8 +432,7 @@ void relay_wire_handshake(struct relay_client *client)
 			relay_hello_begin(client);
 		return;
 	case TLS_STEP_FAIL:
-		relay_client_leave(client, CLIENT_END_TLS, "TLS handshake failed: %s",
-			tls_conn_failure_text(client->tls));
+		handshake_failed(client);
 		return;
 	}
 }

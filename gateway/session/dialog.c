@@ -170,6 +170,7 @@ static void on_committed(struct spool_owner *owner, int res, const struct smtp_v
 	if (res == 0 && verdict.kind == SMTP_VERDICT_ACCEPT) {
 		count_add(COUNTER_MESSAGE_BYTES, (int64_t)session->smtp.body_bytes);
 		session_guard_accepted(session);
+		session_watch_message(session);
 	}
 	session_report_message(session, result_of(res, word),
 		session->stage == SESSION_STAGE_SMTP ? verdict.code : 0);
@@ -248,8 +249,8 @@ void session_dialog_init(struct session *session)
 
 static void answer_mail(struct session *session)
 {
-	struct smtp_verdict verdict =
-		policy_mail(session->worker->facts.policy, &session->smtp.envelope);
+	struct smtp_verdict verdict = policy_mail(session->worker->facts.policy,
+		&session->smtp.envelope, session->smtp.tls == SMTP_TLS_ACTIVE);
 	int error = spool_ready(session->worker->facts.spool);
 
 	if (verdict.kind == SMTP_VERDICT_ACCEPT && error != 0) {
@@ -297,7 +298,8 @@ static enum session_step answer_rcpt(
 {
 	const struct session_facts *facts = &session->worker->facts;
 	const struct smtp_envelope *envelope = &session->smtp.envelope;
-	struct smtp_verdict verdict = policy_rcpt(facts->policy, envelope, recipient);
+	struct smtp_verdict verdict = policy_rcpt(
+		facts->policy, envelope, recipient, session->smtp.tls == SMTP_TLS_ACTIVE);
 	enum policy_callout_answer answer;
 
 	if (verdict.kind == SMTP_VERDICT_ACCEPT && facts->callout != NULL &&
@@ -340,7 +342,7 @@ static void xclient(struct session *session, const struct smtp_xclient *says)
 	if (known)
 		network_socket(
 			says->address, says->known & SMTP_XCLIENT_PORT ? says->port : 0, &peer);
-	(void)session_guard_become(session, &peer, !known && session->direct, &verdict, text);
+	(void)session_guard_become(session, &peer, !known && !session->way.behind, &verdict, text);
 	smtp_answer(&session->smtp, &verdict, &session->out);
 }
 

@@ -41,11 +41,15 @@ bool session_guard_shake(
 	return false;
 }
 
-/* Ended by us, or a look at the port of implicit TLS without an octet, as monitors do: no strike. */
+/*
+ * No strike: ended by us; a look at the port of implicit TLS without an octet, as monitors do; and a
+ * hello of a sender that has no version or suite in common with us, as old ones, which cost us next to
+ * nothing: no key was used for it. How many of these there may be is a budget's to say.
+ */
 static bool harmless(const struct session *session)
 {
 	return session->end == SESSION_END_SHUTDOWN || session->end == SESSION_END_MEMORY ||
-	       session->bytes_in == 0;
+	       session->bytes_in == 0 || session->disagreed;
 }
 
 void session_guard_shaken(struct session *session, bool completed)
@@ -94,10 +98,25 @@ bool session_guard_paused(struct session *session)
 
 void session_guard_accepted(struct session *session)
 {
-	if (!session->tls_up || session->behaved)
+	if (!session->tls_up) {
+		fence_forgive(fence_of(session), &session->client);
+		return;
+	}
+	if (session->behaved)
 		return;
 	session->behaved = true;
 	fence_behaved(fence_of(session), &session->client);
+}
+
+/* Whom policy/ counts: not a balancer that speaks for itself, or its checks could shut themselves out. */
+static const struct sockaddr_storage *counted_as(const struct session *session)
+{
+	return session->local ? NULL : &session->peer;
+}
+
+void session_guard_door_leave(struct session *session)
+{
+	policy_leave(session->worker->facts.policy, counted_as(session));
 }
 
 /*
@@ -124,8 +143,9 @@ bool session_guard_become(struct session *session, const struct sockaddr_storage
 		session->pause_until_ms = 0;
 	}
 	session_guard_leave(session);
-	policy_leave(policy, &session->peer);
+	session_guard_door_leave(session);
 	session->admitted = false;
+	session->local = direct && session->way.local;
 	session->worker->refused++;
 	session->behaved = false;
 	session_peer_set(session, peer);
@@ -135,7 +155,7 @@ bool session_guard_become(struct session *session, const struct sockaddr_storage
 		refuse(session, reason, verdict, text);
 		return false;
 	}
-	door = policy_enter(policy, peer);
+	door = policy_enter(policy, counted_as(session));
 	if (door != POLICY_DOOR_OPEN) {
 		count(door == POLICY_DOOR_FULL ? COUNTER_SESSIONS_REFUSED_TOTAL
 					       : COUNTER_SESSIONS_REFUSED_ADDRESS);

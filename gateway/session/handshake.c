@@ -49,15 +49,23 @@ static bool handshake_open(struct session *session)
 
 static void handshake_failed(struct session *session)
 {
-	static const enum counter counters[] = {
-		[TLS_FAILURE_NONE] = COUNTER_TLS_FAILED_OTHER,
-		[TLS_FAILURE_VERSION] = COUNTER_TLS_FAILED_VERSION,
-		[TLS_FAILURE_CIPHER] = COUNTER_TLS_FAILED_CIPHER,
-		[TLS_FAILURE_ALERT] = COUNTER_TLS_FAILED_ALERT,
-		[TLS_FAILURE_OTHER] = COUNTER_TLS_FAILED_OTHER,
+	static const struct {
+		const char *word;
+		enum counter counter;
+	} rows[] = {
+		[TLS_FAILURE_NONE] = {"other", COUNTER_TLS_FAILED_OTHER},
+		[TLS_FAILURE_VERSION] = {"version", COUNTER_TLS_FAILED_VERSION},
+		[TLS_FAILURE_CIPHER] = {"cipher", COUNTER_TLS_FAILED_CIPHER},
+		[TLS_FAILURE_ALERT] = {"alert", COUNTER_TLS_FAILED_ALERT},
+		[TLS_FAILURE_GARBAGE] = {"garbage", COUNTER_TLS_FAILED_GARBAGE},
+		[TLS_FAILURE_CERTIFICATE] = {"other", COUNTER_TLS_FAILED_OTHER},
+		[TLS_FAILURE_OTHER] = {"other", COUNTER_TLS_FAILED_OTHER},
 	};
+	enum tls_failure failure = tls_conn_failure(session->tls);
 
-	count(counters[tls_conn_failure(session->tls)]);
+	count(rows[failure].counter);
+	session->tls_failed = rows[failure].word;
+	session->disagreed = failure == TLS_FAILURE_VERSION || failure == TLS_FAILURE_CIPHER;
 	session_finish(session, SESSION_END_TLS_FAILED);
 }
 
@@ -117,6 +125,7 @@ enum session_step session_handshake_step(struct session *session)
 	}
 	if (session->eof || session->recv_error != 0) {
 		count(COUNTER_TLS_FAILED_CLOSED);
+		session->tls_failed = "closed";
 		session_kill(session, SESSION_END_TLS_FAILED);
 		return SESSION_STEP_AGAIN;
 	}
@@ -157,7 +166,7 @@ static void upgraded(struct session *session)
 
 	smtp_upgraded(&session->smtp);
 	if (memcmp(&session->own, &session->peer, sizeof(session->own)) != 0 &&
-		!session_guard_become(session, &session->own, session->direct, &verdict, text))
+		!session_guard_become(session, &session->own, !session->way.behind, &verdict, text))
 		session_kill(session, SESSION_END_FENCE);
 }
 

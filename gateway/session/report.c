@@ -2,10 +2,12 @@
 /* report.c -- the two log lines of a session, see postern(8): one at its end, one a message. */
 #include "session/session-private.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "base/counter.h"
+#include "base/network.h"
 
 #define REPORT_RCPTS_MAX 20 /* recipients named in a line; all are counted */
 
@@ -36,14 +38,34 @@ static const char *const end_names[SESSION_END_COUNT] = {
 	[SESSION_END_SHUTDOWN] = "shutdown",
 };
 
-static void put_peer(struct event *event, const struct session *session)
+static void put_end_point(struct event *event, const char *key, const char *address, uint16_t port)
 {
 	char text[SESSION_PEER_MAX + 16];
-	bool v6 = strchr(session->peer_address, ':') != NULL;
 
-	snprintf(text, sizeof(text), v6 ? "[%s]:%u" : "%s:%u", session->peer_address,
-		session->peer_port);
-	event_str(event, "peer", text);
+	snprintf(text, sizeof(text), strchr(address, ':') != NULL ? "[%s]:%u" : "%s:%u", address,
+		port);
+	event_str(event, key, text);
+}
+
+static void put_socket(struct event *event, const char *key, const struct sockaddr_storage *from)
+{
+	struct network network = {.bits = 128};
+	char text[NETWORK_TEXT_MAX];
+
+	network_address(from, network.address);
+	put_end_point(event, key, network_text(&network, text),
+		ntohs(from->ss_family == AF_INET ? ((const struct sockaddr_in *)from)->sin_port
+						 : ((const struct sockaddr_in6 *)from)->sin6_port));
+}
+
+/* Who connected, where that is not the peer: a balancer, or who said XCLIENT. */
+static void put_peer(struct event *event, const struct session *session)
+{
+	put_end_point(event, "peer", session->peer_address, session->peer_port);
+	if (session->way.behind)
+		put_socket(event, "via", &session->way.via);
+	else if (memcmp(&session->own, &session->peer, sizeof(session->own)) != 0)
+		put_socket(event, "via", &session->own);
 }
 
 static void put_id(struct event *event, const char *key, const struct session *session)
@@ -53,6 +75,26 @@ static void put_id(struct event *event, const char *key, const struct session *s
 	snprintf(text, sizeof(text), "%u-%llu", session->worker->facts.worker,
 		(unsigned long long)session->id);
 	event_str(event, key, text);
+}
+
+/* Why there was no TLS though it was begun. */
+static void put_tls_failed(struct event *event, const struct session *session)
+{
+	const char *alert, *text;
+
+	if (session->end == SESSION_END_TIMEOUT_HANDSHAKE) {
+		event_str(event, "tls_failed", "timeout");
+		return;
+	}
+	if (session->tls_failed == NULL)
+		return;
+	event_str(event, "tls_failed", session->tls_failed);
+	alert = tls_conn_alert(session->tls);
+	text = tls_conn_failure_text(session->tls);
+	if (alert[0] != '\0')
+		event_str(event, "tls_alert", alert);
+	else if (text[0] != '\0')
+		event_str(event, "tls_error", text);
 }
 
 static void put_tls(struct event *event, const struct session *session)
@@ -65,6 +107,7 @@ static void put_tls(struct event *event, const struct session *session)
 	event_str(event, "group", tls && tls->group ? tls->group : "-");
 	event_str(event, "resumed", tls && tls->resumed ? "yes" : "no");
 	event_str(event, "ktls", planted[session->planted & 3]);
+	put_tls_failed(event, session);
 	if (tls != NULL && tls->sni[0] != '\0')
 		event_str(event, "sni", tls->sni);
 	if (tls != NULL && tls->client[0] != '\0')

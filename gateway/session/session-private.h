@@ -98,7 +98,8 @@ struct session {
 	const struct listener_settings *listener;
 	struct sockaddr_storage peer; /* whom the session is about */
 	struct sockaddr_storage own;  /* who connected, or was behind a PROXY header */
-	bool direct;                  /* `own` connected: the kernel may meter it */
+	struct session_way way;       /* not behind: `own` connected, the kernel may meter it */
+	bool local;                   /* it is about the balancer now: nobody's to policy/ */
 	int fd;
 	enum session_stage stage;
 	enum session_end end;
@@ -148,9 +149,11 @@ struct session {
 
 	/* TLS */
 	struct tls_conn *tls;
-	struct buf shake; /* handshake input (large pool) */
-	unsigned planted; /* TLS_KTLS_* */
-	bool tls_up;      /* the handshake is complete */
+	struct buf shake;       /* handshake input (large pool) */
+	unsigned planted;       /* TLS_KTLS_* */
+	bool tls_up;            /* the handshake is complete */
+	bool disagreed;         /* it failed, for want of a version or suite in common */
+	const char *tls_failed; /* it failed: why, in a word; NULL */
 
 	/* the message */
 	struct smtp smtp;
@@ -243,6 +246,8 @@ void session_guard_received(struct session *session, size_t n);
 bool session_guard_paused(struct session *session);
 void session_guard_accepted(struct session *session); /* a message was answered 250 */
 void session_guard_leave(struct session *session);
+/* What policy_enter() let in goes. */
+void session_guard_door_leave(struct session *session);
 /* The session is about another peer from now on, if that one is let in. False: as it was, and
  * *verdict says why. */
 bool session_guard_become(struct session *session, const struct sockaddr_storage *peer, bool direct,
@@ -263,6 +268,13 @@ void session_limits_body(struct session *session);
 void session_limits_move(struct session *session, uint64_t ms);
 
 /* ---- report.c ---- */
+/* ---- watched.c ---- */
+
+void session_watch_end(const struct session *session);     /* before its report */
+void session_watch_message(const struct session *session); /* it was accepted */
+
+/* ---- report.c ---- */
+
 void session_report(const struct session *session);
 void session_report_message(const struct session *session, const char *result, unsigned reply);
 

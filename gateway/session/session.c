@@ -108,6 +108,7 @@ static void session_free(struct session *session)
 {
 	struct session_worker *worker = session->worker;
 
+	session_watch_end(session);
 	if (!session->quiet)
 		session_report(session);
 	count_add(COUNTER_SESSIONS_ACTIVE, -1);
@@ -121,7 +122,7 @@ static void session_free(struct session *session)
 	smtp_close(&session->smtp);
 	session_guard_leave(session);
 	if (session->admitted)
-		policy_leave(worker->facts.policy, &session->peer);
+		session_guard_door_leave(session);
 	else
 		worker->refused--;
 	close(session->fd);
@@ -273,7 +274,8 @@ static bool xclient_trusted(const struct session *session)
 }
 
 static struct session *session_new(struct session_worker *worker, int fd,
-	const struct listener_settings *listener, const struct sockaddr_storage *peer)
+	const struct listener_settings *listener, const struct sockaddr_storage *peer,
+	const struct session_way *way)
 {
 	const struct smtp_settings *smtp = &worker->facts.config->smtp;
 	struct session *session = pool_get(&worker->sessions);
@@ -290,6 +292,8 @@ static struct session *session_new(struct session_worker *worker, int fd,
 	session->fd = fd;
 	session->listener = listener;
 	session->own = *peer;
+	session->way = *way;
+	session->local = way->local;
 	session->id = ++worker->id_last;
 	session_peer_set(session, peer);
 	session_input_init(session);
@@ -305,27 +309,28 @@ static struct session *session_new(struct session_worker *worker, int fd,
 }
 
 bool session_start(struct session_worker *worker, int fd, const struct listener_settings *listener,
-	const struct sockaddr_storage *peer, const struct fence_client *client, bool direct)
+	const struct sockaddr_storage *peer, const struct fence_client *client,
+	const struct session_way *way)
 {
-	struct session *session = session_new(worker, fd, listener, peer);
+	struct session *session = session_new(worker, fd, listener, peer, way);
 
 	if (session == NULL)
 		return false;
 	session->admitted = true;
 	session->client = *client;
-	session->direct = direct;
 	session_step(session);
 	return true;
 }
 
 bool session_refuse(struct session_worker *worker, int fd, const struct listener_settings *listener,
-	const struct sockaddr_storage *peer, const struct smtp_verdict *verdict, bool quiet)
+	const struct sockaddr_storage *peer, const struct session_way *way,
+	const struct smtp_verdict *verdict, bool quiet)
 {
 	struct session *session;
 
 	if (worker->refused >= SESSION_REFUSED_MAX)
 		return false;
-	session = session_new(worker, fd, listener, peer);
+	session = session_new(worker, fd, listener, peer, way);
 	if (session == NULL)
 		return false;
 	session->quiet = quiet;

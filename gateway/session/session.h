@@ -16,6 +16,7 @@
 #include "policy/policy.h"
 #include "ring/ring.h"
 #include "tls/tls.h"
+#include "watch/watch.h"
 
 struct session_worker;
 
@@ -27,7 +28,9 @@ struct session_facts {
 	const struct tls_kernel *kernel;
 	struct ring *ring;
 	uint32_t worker;                /* its number, part of session ids */
+	uint32_t workers;               /* how many there are */
 	struct spool *spool;            /* of this worker */
+	struct watch *watch;            /* NULL: nobody watches */
 	struct policy_callout *callout; /* NULL: no next hop is ever asked */
 };
 
@@ -51,20 +54,27 @@ bool session_worker_idle(const struct session_worker *worker);
 /* Called when a session ended: its descriptor is free again. */
 void session_worker_on_end(struct session_worker *worker, void (*on_end)(void *ctx), void *ctx);
 
+/* How a connection came. */
+struct session_way {
+	bool behind; /* through a balancer, whose PROXY header names the peer */
+	bool local; /* the balancer's own: its PROXY header names nobody; entered policy/ as nobody */
+	struct sockaddr_storage via; /* behind: the balancer */
+};
+
 /*
  * Takes over a connected socket that policy_enter() and fence_enter() let in; policy_leave() and
- * fence_leave() are called at its end; *client is copied. `direct` as for fence_enter(). False when memory is short: the caller
- * keeps the socket and what it entered.
+ * fence_leave() are called at its end; *client and *way are copied. False when memory is short: the
+ * caller keeps the socket and what it entered.
  */
 MUST_USE bool session_start(struct session_worker *worker, int fd,
 	const struct listener_settings *listener, const struct sockaddr_storage *peer,
-	const struct fence_client *client, bool direct);
+	const struct fence_client *client, const struct session_way *way);
 
 /* The same for a connection that is answered 421 and closed; it was not let in. False, too, when
  * many are being answered so: they must not take the room of those that are let in. `quiet`: without
  * a line in the log, for whom the fence refuses, as that has its samples and counts. */
 MUST_USE bool session_refuse(struct session_worker *worker, int fd,
 	const struct listener_settings *listener, const struct sockaddr_storage *peer,
-	const struct smtp_verdict *verdict, bool quiet);
+	const struct session_way *way, const struct smtp_verdict *verdict, bool quiet);
 
 #endif

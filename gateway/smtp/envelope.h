@@ -47,6 +47,7 @@ struct smtp_envelope {
 	enum smtp_ret ret;
 	struct span envid; /* xtext as written; empty: not given */
 	bool smtputf8;
+	bool requiretls; /* RFC 8689: only over TLS that is verified, all the way */
 };
 
 enum smtp_verdict_kind {

@@ -71,7 +71,7 @@ bool smtp_ehlo_run(struct smtp_turn *turn)
 		"250-%s\r\n"
 		"250-PIPELINING\r\n"
 		"250-SIZE %" PRIu64 "\r\n"
-		"%s%s"
+		"%s%s%s"
 		"250-ENHANCEDSTATUSCODES\r\n"
 		"250-8BITMIME\r\n"
 		"250-SMTPUTF8\r\n"
@@ -81,6 +81,7 @@ bool smtp_ehlo_run(struct smtp_turn *turn)
 		"250 LIMITS RCPTMAX=%zu MAILMAX=%zu\r\n",
 		settings->hostname, settings->message_bytes_max,
 		smtp->tls == SMTP_TLS_OFFERED ? "250-STARTTLS\r\n" : "",
+		smtp->tls == SMTP_TLS_ACTIVE ? "250-REQUIRETLS\r\n" : "",
 		smtp->xclient ? "250-" SMTP_XCLIENT_KEYWORDS "\r\n" : "",
 		min_size(settings->recipients_max, LIMIT_MAX),
 		min_size(settings->messages_max, LIMIT_MAX));

@@ -62,6 +62,18 @@ static enum smtp_reply smtputf8_take(struct smtp *smtp, void *target, struct spa
 	return SMTP_REPLY_NONE;
 }
 
+/* RFC 8689 2: means something only where the client came by TLS. */
+static enum smtp_reply requiretls_take(struct smtp *smtp, void *target, struct span value)
+{
+	struct smtp_envelope *envelope = target;
+
+	(void)value;
+	if (smtp->tls != SMTP_TLS_ACTIVE)
+		return SMTP_REPLY_TLS_NEEDED;
+	envelope->requiretls = true;
+	return SMTP_REPLY_NONE;
+}
+
 static enum smtp_reply ret_take(struct smtp *smtp, void *target, struct span value)
 {
 	struct smtp_envelope *envelope = target;
@@ -91,6 +103,7 @@ static const struct smtp_param params[] = {
 	{"SIZE", SMTP_PARAM_VALUE, size_take},
 	{"BODY", SMTP_PARAM_VALUE, body_take},
 	{"SMTPUTF8", SMTP_PARAM_BARE, smtputf8_take},
+	{"REQUIRETLS", SMTP_PARAM_BARE, requiretls_take},
 	{"RET", SMTP_PARAM_VALUE, ret_take},
 	{"ENVID", SMTP_PARAM_VALUE, envid_take},
 };

@@ -87,6 +87,8 @@ static const struct smtp_verdict replies[SMTP_REPLY_COUNT] = {
 		"STARTTLS is not offered"},
 	[SMTP_REPLY_TLS_ACTIVE] = {.code = 503, .enhanced = "5.5.1", .text =
 		"TLS is already active"},
+	[SMTP_REPLY_TLS_NEEDED] = {.code = 530, .enhanced = "5.7.10", .text =
+		"REQUIRETLS needs TLS, say STARTTLS first"},
 	[SMTP_REPLY_XCLIENT_DENIED] = {.code = 550, .enhanced = "5.7.0", .text =
 		"Not authorized to say XCLIENT"},
 	[SMTP_REPLY_XCLIENT_ATTRIBUTE] = {.code = 501, .enhanced = "5.5.4", .text =

@@ -169,7 +169,7 @@ struct smtp {
 	uint16_t spoil_code;      /* public: reply the spoiled message will get; 0: none */
 	uint8_t state;            /* enum smtp_state */
 	uint8_t discard_to;       /* enum smtp_state after a discarded chunk */
-	uint8_t tls;              /* enum smtp_tls_offer */
+	uint8_t tls;              /* public: enum smtp_tls_offer */
 	uint8_t close_reason;     /* enum smtp_close_reason, once closing */
 	uint8_t header_place;     /* matching "Received:" at a line's start */
 	bool esmtp;               /* public: EHLO was said */

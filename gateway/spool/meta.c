@@ -66,7 +66,7 @@ void spool_meta_write(uint8_t *out, const struct smtp_envelope *envelope, const 
 	out = put(out, envelope->body, 1);
 	out = put(out, envelope->ret, 1);
 	out = put(out, envelope->smtputf8, 1);
-	out = put(out, 0, 1);
+	out = put(out, envelope->requiretls, 1);
 	out = put(out, envelope->recipients_n, 4);
 	out = put(out, envelope->size, 8);
 	out = put_string(out, envelope->reverse_path.text);
@@ -171,7 +171,7 @@ static int read_envelope(struct spool_entry *entry, struct span meta)
 	envelope->body = (enum smtp_body)get_upto(&reader, SMTP_BODY_BINARYMIME);
 	envelope->ret = (enum smtp_ret)get_upto(&reader, SMTP_RET_HDRS);
 	envelope->smtputf8 = get_upto(&reader, 1) != 0;
-	(void)get_upto(&reader, 0);
+	envelope->requiretls = get_upto(&reader, 1) != 0;
 	(void)get(&reader, 4); /* the recipients' number: the item was made for them */
 	envelope->size = get(&reader, 8);
 	envelope->reverse_path = address_of(get_string(&reader));

@@ -3,7 +3,8 @@
  * client.c -- the client's side: whom connections to a next hop trust, and opening one.
  *
  * A struct tls_client is a context with one SSL_CTX in it and the word whether to verify. The
- * connection is conn.c's; it holds the context, so a client may be released while they live.
+ * connection is conn.c's; it holds the context, so a client may be released while they live. How far
+ * a certificate is checked is each connection's own: the SSL_CTX's callback asks it.
  *
  * CA certificates are read here, all of them and at once: OpenSSL's own default store looks files
  * up during a handshake, which a worker is not allowed to (no openat under its system call filter).
@@ -11,8 +12,13 @@
  * Without verification any certificate is taken, weak ones too: the alternative is plaintext (RFC
  * 7435). A ticket is never offered, and those that come are dropped.
  *
+ * DANE is OpenSSL's: usage 3 looks at neither names nor dates (RFC 7672 3.1.1), usage 2 needs the
+ * chain up to the anchor that matches, dates and a name, and takes an anchor that stands in full in
+ * the record only. Our CAs do not count then.
+ *
  * Rejected: taking a name that begins with a dot (OpenSSL would accept any host below it), or an
- * empty one (it would compare none).
+ * empty one (it would compare none). The subject's common name, where a policy asks for a name:
+ * RFC 8461 4.2 knows dNSName only.
  */
 #include "tls/tls-private.h"
 
@@ -103,31 +109,83 @@ static int trust(SSL_CTX *ctx, const char *ca_file, bool verify, struct err *err
 	return trust_file(ctx, ca_file, err);
 }
 
-/* ---- open, hold, release ---- */
+/* ---- the check ---- */
 
-static int take_any(X509_STORE_CTX *store, void *arg)
+/* The chain as the connection's check has it. What does not matter is noted all the same. */
+static int check_chain(X509_STORE_CTX *store, void *arg)
 {
+	const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls_conn *conn = SSL_get_app_data(ssl);
+	int good = 1;
+
 	(void)arg;
+	if (conn->check != TLS_CHECK_NONE) {
+		X509_VERIFY_PARAM_set_auth_level(
+			X509_STORE_CTX_get0_param(store), conn->verify_level);
+		good = X509_verify_cert(store);
+		conn->verify_error = good > 0 ? X509_V_OK : X509_STORE_CTX_get_error(store);
+		if (good <= 0 && conn->verify_error == X509_V_OK)
+			conn->verify_error = X509_V_ERR_UNSPECIFIED;
+	}
+	if (conn->check == TLS_CHECK_PKIX || conn->check == TLS_CHECK_DANE)
+		return good;
 	X509_STORE_CTX_set_error(store, X509_V_OK);
 	return 1;
 }
 
-static int configure(SSL_CTX *ctx, bool verify)
+enum tls_verdict tls_conn_verdict(const struct tls_conn *conn)
+{
+	switch (conn->verify_error) {
+	case -1:
+		return TLS_VERDICT_NONE;
+	case X509_V_OK:
+		return TLS_VERDICT_GOOD;
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:
+		return TLS_VERDICT_NAME;
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+		return TLS_VERDICT_EXPIRED;
+	case X509_V_ERR_DANE_NO_MATCH:
+		return TLS_VERDICT_NO_MATCH;
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+	case X509_V_ERR_CERT_CHAIN_TOO_LONG:
+	case X509_V_ERR_CERT_UNTRUSTED:
+	case X509_V_ERR_CERT_REJECTED:
+	case X509_V_ERR_CERT_REVOKED:
+	case X509_V_ERR_INVALID_CA:
+	case X509_V_ERR_PERMITTED_VIOLATION:
+	case X509_V_ERR_EXCLUDED_VIOLATION:
+		/* Where only records count, no anchor is none that they name. */
+		return conn->check == TLS_CHECK_DANE ? TLS_VERDICT_NO_MATCH : TLS_VERDICT_UNTRUSTED;
+	default:
+		return TLS_VERDICT_OTHER;
+	}
+}
+
+const char *tls_conn_verdict_text(const struct tls_conn *conn)
+{
+	return conn->verify_error > X509_V_OK ? X509_verify_cert_error_string(conn->verify_error)
+					      : "";
+}
+
+/* ---- open, hold, release ---- */
+
+static int configure(SSL_CTX *ctx)
 {
 	if (tls_context_protocol(ctx, TLS1_2_VERSION) != 0)
 		return -1;
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_keylog_callback(ctx, tls_conn_keylog);
-	if (!verify) {
-		SSL_CTX_set_security_level(ctx, 0);
-		SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
-		SSL_CTX_set_cert_verify_callback(ctx, take_any, NULL);
-		return 0;
-	}
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_cert_verify_callback(ctx, check_chain, NULL);
 	/* What stands in the CA file is trusted, an intermediate certificate too. */
-	return X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN) == 1
+	return SSL_CTX_dane_enable(ctx) == 1 && X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx),
+							X509_V_FLAG_PARTIAL_CHAIN) == 1
 		       ? 0
 		       : -1;
 }
@@ -148,7 +206,7 @@ static int open_context(struct tls_context **out, const char *ca_file, bool veri
 		return err_set(err, "out of memory");
 	}
 	context->sets[context->sets_n++] = ctx;
-	if (configure(ctx, verify) != 0)
+	if (configure(ctx) != 0)
 		result = err_set(err, "OpenSSL refuses the TLS settings: %s", tls_openssl_why());
 	else
 		result = trust(ctx, ca_file, verify, err);
@@ -217,33 +275,90 @@ static bool copy_name(char out[TLS_NAME_MAX + 1], const char *name)
 	return true;
 }
 
-static bool set_name(struct tls_conn *conn, const char *given, bool verify)
+/* SNI, and what the certificate must be for. */
+static bool set_name(struct tls_conn *conn, const char *given, unsigned flags)
 {
+	bool none = conn->check == TLS_CHECK_NONE;
 	X509_VERIFY_PARAM *param = SSL_get0_param(conn->ssl);
 	char name[TLS_NAME_MAX + 1];
 
 	if (!copy_name(name, given))
-		return !verify;
+		return none;
 	if (is_numeric(name))
-		return !verify || X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1;
+		return none || X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1;
 	memcpy(conn->info.sni, name, sizeof(name));
-	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | flags);
 	return SSL_set_tlsext_host_name(conn->ssl, name) == 1 &&
-	       (!verify || SSL_set1_host(conn->ssl, name) == 1);
+	       (none || SSL_set1_host(conn->ssl, name) == 1);
 }
 
-struct tls_conn *tls_client_conn_open(struct tls_client *client, const struct tls_kernel *kernel,
-	enum ktls_mode mode, const char *name)
+static void set_check(struct tls_conn *conn, enum tls_check check)
+{
+	bool must = check == TLS_CHECK_PKIX || check == TLS_CHECK_DANE;
+
+	conn->check = check;
+	conn->verify_level = SSL_get_security_level(conn->ssl);
+	SSL_set_verify(conn->ssl, must ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+	if (!must)
+		SSL_set_security_level(conn->ssl, 0);
+}
+
+/* The records, once the name is set. False: none can be used, or memory is short. */
+static bool set_records(struct tls_conn *conn, const struct tls_client_peer *peer)
+{
+	char other[TLS_NAME_MAX + 1];
+	bool any = false;
+
+	if (conn->info.sni[0] == '\0' || SSL_dane_enable(conn->ssl, conn->info.sni) != 1)
+		return false;
+	(void)SSL_dane_set_flags(conn->ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+	if (peer->other_name != NULL && copy_name(other, peer->other_name) && !is_numeric(other) &&
+		SSL_add1_host(conn->ssl, other) != 1)
+		return false;
+	for (size_t i = 0; i < peer->tlsa_n && i < TLS_TLSA_MAX; i++) {
+		const struct tls_tlsa *tlsa = &peer->tlsa[i];
+		int added = SSL_dane_tlsa_add(conn->ssl, tlsa->usage, tlsa->selector,
+			tlsa->matching, tlsa->data.p, tlsa->data.n);
+
+		if (added < 0)
+			return false;
+		any |= added > 0;
+	}
+	return any;
+}
+
+static struct tls_conn *open_conn(struct tls_client *client, const struct tls_kernel *kernel,
+	enum ktls_mode mode, const struct tls_client_peer *peer, unsigned name_flags)
 {
 	struct tls_conn *conn = tls_conn_new(client->context, kernel, mode, true);
 	bool good;
 
 	if (conn == NULL)
 		return NULL;
-	good = set_name(conn, name, client->verify);
+	set_check(conn, peer->check);
+	good = set_name(conn, peer->name, name_flags) &&
+	       (peer->check != TLS_CHECK_DANE || set_records(conn, peer));
 	ERR_clear_error();
 	if (good)
 		return conn;
 	tls_conn_close(conn);
 	return NULL;
+}
+
+struct tls_conn *tls_client_conn_to(struct tls_client *client, const struct tls_kernel *kernel,
+	enum ktls_mode mode, const struct tls_client_peer *peer)
+{
+	bool pkix = peer->check == TLS_CHECK_PKIX || peer->check == TLS_CHECK_TELL;
+
+	return open_conn(
+		client, kernel, mode, peer, pkix ? X509_CHECK_FLAG_NEVER_CHECK_SUBJECT : 0);
+}
+
+struct tls_conn *tls_client_conn_open(struct tls_client *client, const struct tls_kernel *kernel,
+	enum ktls_mode mode, const char *name)
+{
+	const struct tls_client_peer peer = {
+		.check = client->verify ? TLS_CHECK_PKIX : TLS_CHECK_NONE, .name = name};
+
+	return open_conn(client, kernel, mode, &peer, 0);
 }

@@ -70,6 +70,7 @@ struct tls_conn *tls_conn_new(struct tls_context *context, const struct tls_kern
 		return NULL;
 	conn->context = tls_context_hold(context);
 	conn->client = client;
+	conn->verify_error = -1;
 	conn->may = directions_possible(context, kernel, mode);
 	if (client)
 		conn->may &= TLS_KTLS_TX;
@@ -177,6 +178,12 @@ static enum tls_step handshake_done(struct tls_conn *conn)
 	return TLS_STEP_DONE;
 }
 
+/* As senders sent it that also knew TLS 1.0: length, type 1, the version they would like. */
+static bool is_sslv2_hello(const struct span *in)
+{
+	return in->n >= 5 && in->p[2] == 1 && (in->p[3] == 3 || (in->p[3] == 0 && in->p[4] == 2));
+}
+
 static enum tls_step handshake_step(struct tls_conn *conn)
 {
 	const SSL_CIPHER *cipher;
@@ -185,7 +192,10 @@ static enum tls_step handshake_step(struct tls_conn *conn)
 
 	/* OpenSSL would take an SSLv2 hello, whose framing is another. */
 	if (!conn->client && conn->handshake_in == 0 && (conn->in->p[0] & 0x80) != 0) {
-		conn->failure_text = "not a TLS record";
+		bool hello = is_sslv2_hello(conn->in);
+
+		conn->failure = hello ? TLS_FAILURE_VERSION : TLS_FAILURE_GARBAGE;
+		conn->failure_text = hello ? "SSLv2 hello" : "not a TLS record";
 		return fail(conn);
 	}
 	result = SSL_do_handshake(conn->ssl);

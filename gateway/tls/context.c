@@ -55,27 +55,20 @@ struct build {
 	struct err *err;
 };
 
-static X509 *parse_x509(const struct tls_blob *der)
-{
-	const unsigned char *p = der->p;
-
-	return d2i_X509(NULL, &p, (long)der->n);
-}
-
 static int parse_certificate(struct build *build, size_t i)
 {
 	const struct tls_certificate *certificate = &build->material->certificates[i];
 	struct parsed *parsed = &build->parsed[i];
 	const unsigned char *p = certificate->key.p;
 
-	parsed->leaf = parse_x509(&certificate->chain[0]);
+	parsed->leaf = tls_blob_x509(&certificate->chain[0]);
 	parsed->rest = sk_X509_new_null();
 	parsed->key = d2i_AutoPrivateKey(NULL, &p, (long)certificate->key.n);
 	if (parsed->leaf == NULL || parsed->rest == NULL || parsed->key == NULL)
 		return err_set(build->err, "certificate \"%s\": %s", certificate->title,
 			tls_openssl_why());
 	for (size_t k = 1; k < certificate->chain_n; k++) {
-		X509 *x509 = parse_x509(&certificate->chain[k]);
+		X509 *x509 = tls_blob_x509(&certificate->chain[k]);
 
 		if (x509 == NULL || sk_X509_push(parsed->rest, x509) == 0) {
 			X509_free(x509);

@@ -19,6 +19,7 @@
 #include <ctype.h>
 
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 /* ---- the BIO ---- */
 
@@ -183,6 +184,13 @@ static bool parse_sni(struct span ext, char name[TLS_NAME_MAX + 1])
 	return true;
 }
 
+/* Will the sender miss its name? Only the default certificate, which has no names in the settings,
+ * needs a look. */
+static bool is_stranger(const char *sni, SSL_CTX *set)
+{
+	return X509_check_host(SSL_CTX_get0_certificate(set), sni, 0, 0, NULL) != 1;
+}
+
 int tls_conn_client_hello(SSL *ssl, int *alert, void *arg)
 {
 	struct tls_conn *conn = SSL_get_app_data(ssl);
@@ -195,8 +203,11 @@ int tls_conn_client_hello(SSL *ssl, int *alert, void *arg)
 		parse_sni(ext, conn->info.sni))
 		set = tls_context_find(conn->context, conn->info.sni);
 	conn->sni_known = set != NULL;
-	if (set == NULL)
+	if (set == NULL) {
 		set = conn->context->sets[0];
+		conn->info.sni_stranger =
+			conn->info.sni[0] != '\0' && is_stranger(conn->info.sni, set);
+	}
 	if (SSL_set_SSL_CTX(ssl, set) == NULL) {
 		*alert = SSL_AD_INTERNAL_ERROR;
 		return SSL_CLIENT_HELLO_ERROR;

@@ -7,8 +7,9 @@
  * for the sake of the checks that only building one makes. Everything that can be wrong with a
  * file is said at the start or the reload, never at the first handshake.
  *
- * Not checked: whether the chain leads to a root that clients trust, and whether it names the
- * host. Senders to an MX mostly do not look, and a private PKI is none of our business.
+ * Not checked here: whether the chain leads to a root that clients trust, and whether it names the
+ * host (verify.c, for whoever publishes a policy). Senders to an MX mostly do not look, and a private
+ * PKI is none of our business.
  */
 #include "tls/tls-private.h"
 
@@ -117,20 +118,20 @@ static void check_dates(const X509 *leaf, const char *path)
 		event_text(EVENT_NO_COUNT, "certificate_not_yet_valid", "file", path);
 }
 
-static int add_to_chain(struct tls_certificate *certificate, X509 *x509, const char *path,
+static int add_to_chain(struct tls_blob *chain, size_t *chain_n, X509 *x509, const char *path,
 	size_t *octets, struct err *err)
 {
 	unsigned char *der = NULL;
 	int n = i2d_X509(x509, &der);
 
-	if (certificate->chain_n == TLS_CHAIN_MAX) {
+	if (*chain_n == TLS_CHAIN_MAX) {
 		OPENSSL_free(der);
 		return err_set(
 			err, "%s: more than %d certificates in the chain", path, TLS_CHAIN_MAX);
 	}
-	if (blob_take(&certificate->chain[certificate->chain_n], der, n) != 0)
+	if (blob_take(&chain[*chain_n], der, n) != 0)
 		return err_set(err, "%s: out of memory", path);
-	*octets += certificate->chain[certificate->chain_n++].n + 5;
+	*octets += chain[(*chain_n)++].n + 5;
 	if (*octets > TLS_FLIGHT_MAX - TLS_FLIGHT_BESIDES)
 		return err_set(err, "%s: the chain is too large to send in one flight (%d octets)",
 			path, TLS_FLIGHT_MAX - TLS_FLIGHT_BESIDES);
@@ -138,8 +139,8 @@ static int add_to_chain(struct tls_certificate *certificate, X509 *x509, const c
 }
 
 /* The leaf is given to the caller. */
-static int parse_chain(struct tls_certificate *certificate, X509 **leaf, const char *path, BIO *pem,
-	struct err *err)
+static int parse_chain(struct tls_blob *chain, size_t *chain_n, X509 **leaf, const char *path,
+	BIO *pem, struct err *err)
 {
 	size_t octets = 0;
 	int result = 0;
@@ -147,7 +148,7 @@ static int parse_chain(struct tls_certificate *certificate, X509 **leaf, const c
 
 	*leaf = NULL;
 	while (result == 0 && (x509 = PEM_read_bio_X509(pem, NULL, NULL, NULL)) != NULL) {
-		result = add_to_chain(certificate, x509, path, &octets, err);
+		result = add_to_chain(chain, chain_n, x509, path, &octets, err);
 		if (*leaf == NULL)
 			*leaf = x509;
 		else
@@ -158,14 +159,13 @@ static int parse_chain(struct tls_certificate *certificate, X509 **leaf, const c
 	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
 		return err_set(err, "%s: a certificate is damaged: %s", path, tls_openssl_why());
 	ERR_clear_error();
-	if (certificate->chain_n == 0)
+	if (*chain_n == 0)
 		return err_set(err, "%s: no certificate in PEM form", path);
-	check_dates(*leaf, path);
 	return 0;
 }
 
 static int read_chain(
-	struct tls_certificate *certificate, X509 **leaf, const char *path, struct err *err)
+	struct tls_blob *chain, size_t *chain_n, X509 **leaf, const char *path, struct err *err)
 {
 	struct tls_blob text;
 	struct stat st;
@@ -178,7 +178,7 @@ static int read_chain(
 	if (pem == NULL)
 		result = err_set(err, "%s: out of memory", path);
 	else
-		result = parse_chain(certificate, leaf, path, pem, err);
+		result = parse_chain(chain, chain_n, leaf, path, pem, err);
 	BIO_free(pem);
 	tls_blob_free(&text);
 	return result;
@@ -261,9 +261,16 @@ static int read_certificate(struct tls_certificate *certificate,
 
 	if (copy_names(certificate, settings) != 0)
 		return err_set(err, "certificate \"%s\": out of memory", settings->title);
-	result = read_chain(certificate, &leaf, settings->chain, err);
+	result = read_chain(certificate->chain, &certificate->chain_n, &leaf, settings->chain, err);
+	if (result == 0)
+		check_dates(leaf, settings->chain);
 	if (result == 0)
 		result = read_key(certificate, leaf, settings->key, err);
+	X509_free(leaf);
+	if (result != 0 || settings->next_chain == NULL)
+		return result;
+	result = read_chain(
+		certificate->next, &certificate->next_n, &leaf, settings->next_chain, err);
 	X509_free(leaf);
 	return result;
 }
@@ -321,6 +328,8 @@ static void free_certificate(struct tls_certificate *certificate)
 		free(certificate->names[i]);
 	for (size_t i = 0; i < certificate->chain_n; i++)
 		tls_blob_free(&certificate->chain[i]);
+	for (size_t i = 0; i < certificate->next_n; i++)
+		tls_blob_free(&certificate->next[i]);
 	tls_blob_free(&certificate->key);
 	free(certificate->names);
 	free(certificate->title);

@@ -3,8 +3,8 @@
  * material_pack.c -- material as one block of bytes, for the pipe from the parent to the worker
  * process.
  *
- * Layout, numbers in network order: "PTM1", number of certificates; for each: title, number of
- * names, names, number of chain members, members, key; number of ticket keys; for each: name, aes,
+ * Layout, numbers in network order: "PTM2", number of certificates; for each: title, number of
+ * names, names, number of chain members, members, the same of the chain to come, key; number of ticket keys; for each: name, aes,
  * mac, created. Byte strings are preceded by their length (32 bits). The block is read as if it
  * came from a stranger, because a bug on the way is one.
  */
@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-#define MAGIC      0x50544d31u /* "PTM1" */
+#define MAGIC      0x50544d32u /* "PTM2" */
 #define STRING_MAX 65536u
 
 struct writer {
@@ -41,15 +41,21 @@ static void put_bytes(struct writer *writer, const void *p, size_t n)
 	put(writer, p, n);
 }
 
+static void put_chain(struct writer *writer, const struct tls_blob *chain, size_t n)
+{
+	put_u32(writer, n);
+	for (size_t i = 0; i < n; i++)
+		put_bytes(writer, chain[i].p, chain[i].n);
+}
+
 static void put_certificate(struct writer *writer, const struct tls_certificate *certificate)
 {
 	put_bytes(writer, certificate->title, strlen(certificate->title));
 	put_u32(writer, certificate->names_n);
 	for (size_t i = 0; i < certificate->names_n; i++)
 		put_bytes(writer, certificate->names[i], strlen(certificate->names[i]));
-	put_u32(writer, certificate->chain_n);
-	for (size_t i = 0; i < certificate->chain_n; i++)
-		put_bytes(writer, certificate->chain[i].p, certificate->chain[i].n);
+	put_chain(writer, certificate->chain, certificate->chain_n);
+	put_chain(writer, certificate->next, certificate->next_n);
 	put_bytes(writer, certificate->key.p, certificate->key.n);
 }
 
@@ -130,9 +136,21 @@ static bool take_text(struct span *in, char **text)
 	return strlen(*text) == n;
 }
 
+static bool take_chain(struct span *in, struct tls_blob *chain, size_t *n)
+{
+	size_t all;
+
+	if (!take_u32(in, &all, TLS_CHAIN_MAX))
+		return false;
+	while (*n < all)
+		if (!take_blob(in, &chain[(*n)++]))
+			return false;
+	return true;
+}
+
 static bool take_certificate(struct span *in, struct tls_certificate *certificate)
 {
-	size_t names_n, chain_n;
+	size_t names_n;
 
 	if (!take_text(in, &certificate->title) || !take_u32(in, &names_n, SETTINGS_NAMES_MAX))
 		return false;
@@ -142,12 +160,10 @@ static bool take_certificate(struct span *in, struct tls_certificate *certificat
 	while (certificate->names_n < names_n)
 		if (!take_text(in, &certificate->names[certificate->names_n++]))
 			return false;
-	if (!take_u32(in, &chain_n, TLS_CHAIN_MAX))
-		return false;
-	while (certificate->chain_n < chain_n)
-		if (!take_blob(in, &certificate->chain[certificate->chain_n++]))
-			return false;
-	return chain_n > 0 && take_blob(in, &certificate->key);
+	return take_chain(in, certificate->chain, &certificate->chain_n) &&
+	       certificate->chain_n > 0 &&
+	       take_chain(in, certificate->next, &certificate->next_n) &&
+	       take_blob(in, &certificate->key);
 }
 
 static bool take_tickets(struct span *in, struct tls_ticket_keys *keys)

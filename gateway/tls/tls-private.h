@@ -32,7 +32,6 @@
 #define TLS_KEYUPDATES_MAX   64                /* a connection; nobody honest comes near */
 #define TLS_ALERTS_MAX       8                 /* warning alerts, a connection */
 #define TLS_TICKETS_SENT     1                 /* TLS 1.3, after a full handshake */
-#define TLS_CHAIN_MAX        8                 /* certificates in a chain */
 /* What the server's first flight may need besides the chain: hello, extensions, a 16384-bit RSA
  * signature, Finished, record overhead. */
 #define TLS_FLIGHT_BESIDES  3072
@@ -107,6 +106,8 @@ struct tls_certificate {
 	size_t names_n;
 	struct tls_blob chain[TLS_CHAIN_MAX]; /* DER, the leaf first */
 	size_t chain_n;
+	struct tls_blob next[TLS_CHAIN_MAX]; /* the chain to come; not served */
+	size_t next_n;
 	struct tls_blob key; /* PKCS#8, DER: wiped */
 };
 
@@ -123,6 +124,8 @@ MUST_USE int tls_file_read(
 void tls_blob_free(struct tls_blob *blob); /* wipes */
 /* OpenSSL's newest complaint as text; clears its queue. */
 const char *tls_openssl_why(void);
+/* The certificate of a blob; NULL: damaged. */
+X509 *tls_blob_x509(const struct tls_blob *der);
 
 /* ---- context.c ---- */
 
@@ -212,7 +215,11 @@ struct tls_conn {
 	uint32_t handshake_in;
 	uint16_t keyupdates;
 	uint16_t alerts;
+	enum tls_check check; /* client: of the server's certificate */
+	int verify_level;     /* of the keys and digests in its chain, as OpenSSL has them */
+	int verify_error;     /* X509_V_*: what the check found; -1: nothing yet */
 	enum tls_failure failure;
+	uint8_t alert; /* of TLS_FAILURE_ALERT */
 	const char *failure_text;
 	char failure_storage[128]; /* for a text that is made up */
 	struct tls_info info;

@@ -53,14 +53,62 @@ MUST_USE int tls_material_pack(const struct tls_material *material, uint8_t **bl
 MUST_USE int tls_material_unpack(struct tls_material **out, struct span block, struct err *err);
 void tls_material_free(struct tls_material *material); /* wipes */
 
+/* What TLSA records are made of: SHA-256 of the public keys (SubjectPublicKeyInfo) of a chain's first
+ * certificate and of its last, which issued the others. */
+struct tls_pins {
+	bool known;  /* there is such a chain */
+	bool issued; /* it has more than one certificate */
+	uint8_t leaf[32];
+	uint8_t issuer[32];
+};
+
 /* What an operator wants to know of the certificate of settings->certificates[i]. */
 struct tls_certificate_facts {
 	char key_type[48];   /* "ECDSA P-256", "RSA 2048"; "" if unknown */
 	int64_t not_after_s; /* seconds since 1970; 0: unknown */
+	struct tls_pins now;
+	struct tls_pins next; /* of settings' next_chain */
 };
 
 void tls_material_describe(
 	const struct tls_material *material, size_t i, struct tls_certificate_facts *out);
+
+/* One certificate of a chain, as TLSA records compare it. The spans point into the material. */
+struct tls_member {
+	struct span der;
+	struct span spki; /* SubjectPublicKeyInfo, DER */
+	uint8_t der_sha256[32];
+	uint8_t der_sha512[64];
+	uint8_t spki_sha256[32];
+	uint8_t spki_sha512[64];
+};
+
+#define TLS_CHAIN_MAX 8 /* certificates in a chain */
+
+/* The chain of settings->certificates[i], the leaf first; returns how many members were written. */
+MUST_USE size_t tls_material_chain(
+	const struct tls_material *material, size_t i, struct tls_member out[TLS_CHAIN_MAX]);
+
+/* ---- what a client that verifies would say ---- */
+
+/* Certificates of CAs: those of the system and, where ca_file is not NULL, those in it. For the
+ * process that may open files. */
+struct tls_trust;
+
+MUST_USE int tls_trust_open(struct tls_trust **out, const char *ca_file, struct err *err);
+void tls_trust_close(struct tls_trust *trust);
+
+/*
+ * A client asks for `sni` ("": it sends none) and compares with `name`: is every certificate that it
+ * may be shown (one a key type) in date, valid for the name (DNS names only, RFC 6125) and issued
+ * below a CA of `trust`? -1 and err, a sentence that names the certificate's section and the fault.
+ */
+MUST_USE int tls_material_verify(const struct tls_material *material, struct tls_trust *trust,
+	const char *sni, const char *name, struct err *err);
+/* Is settings->certificates[i] among those that it may be shown? */
+bool tls_material_serves(const struct tls_material *material, size_t i, const char *sni);
+
+void tls_sha256(struct span bytes, uint8_t digest[32]);
 
 /* ---- context ---- */
 
@@ -101,9 +149,10 @@ enum tls_step {
 
 enum tls_failure {
 	TLS_FAILURE_NONE,
-	TLS_FAILURE_VERSION,
-	TLS_FAILURE_CIPHER,
+	TLS_FAILURE_VERSION,     /* no version in common: the peer's are too old, or all too new */
+	TLS_FAILURE_CIPHER,      /* no suite, group or signature algorithm in common */
 	TLS_FAILURE_ALERT,       /* the peer sent a fatal alert */
+	TLS_FAILURE_GARBAGE,     /* what came is no TLS */
 	TLS_FAILURE_CERTIFICATE, /* client's side: the server's was refused */
 	TLS_FAILURE_OTHER,
 };
@@ -114,6 +163,7 @@ struct tls_info {
 	const char *group;   /* "X25519", "P-256"; "-" if unknown */
 	bool resumed;
 	char sni[TLS_NAME_MAX + 1]; /* lower case; "" if none */
+	bool sni_stranger;          /* server: no certificate of ours has that name */
 	char client[128]; /* subject of a client certificate (RFC 4514 form, cut); "" if none */
 };
 
@@ -135,6 +185,8 @@ MUST_USE enum tls_step tls_conn_handshake(struct tls_conn *conn, struct span *in
 enum tls_failure tls_conn_failure(const struct tls_conn *conn);
 /* OpenSSL's reason for the log, "no shared cipher"; "" if none. */
 const char *tls_conn_failure_text(const struct tls_conn *conn);
+/* The peer's alert as RFC 8446 6 has it, "unknown_ca"; "" if that was not the failure. */
+const char *tls_conn_alert(const struct tls_conn *conn);
 const struct tls_info *tls_conn_info(const struct tls_conn *conn); /* after DONE */
 
 /* ---- the client's side, for relaying ---- */
@@ -146,13 +198,45 @@ const struct tls_info *tls_conn_info(const struct tls_conn *conn); /* after DONE
  */
 struct tls_client;
 
-/* ca_file: PEM; NULL: the system's store. verify: the chain must lead to one of them and the name
- * given to tls_client_conn_open() must match (RFC 6125, no wildcards but the leftmost label); else
- * any certificate is taken. -1 and err naming the file. */
+/*
+ * ca_file: PEM; NULL: the system's store, which is read when `verify` is set. verify: what
+ * tls_client_conn_open() does by itself: TLS_CHECK_PKIX, else TLS_CHECK_NONE. Who means to open
+ * connections by tls_client_conn_to() with a check that needs CAs sets it, too. -1 and err naming
+ * the file.
+ */
 MUST_USE int tls_client_open(
 	struct tls_client **out, const char *ca_file, bool verify, struct err *err);
 struct tls_client *tls_client_hold(struct tls_client *client);
 void tls_client_release(struct tls_client *client);
+
+/* How far the server's certificate is looked at. */
+enum tls_check {
+	TLS_CHECK_NONE, /* any will do (RFC 7435) */
+	TLS_CHECK_TELL, /* as PKIX, but any will do: tls_conn_verdict() has the result */
+	TLS_CHECK_PKIX, /* the chain must lead to a CA, the name must match (RFC 6125) */
+	TLS_CHECK_DANE, /* a TLSA record must match (RFC 7671, RFC 7672 3): no CA counts */
+};
+
+#define TLS_TLSA_MAX 64 /* records for a connection */
+
+/* Usage 2 or 3, selector 0 or 1, matching type 0, 1 or 2. */
+struct tls_tlsa {
+	uint8_t usage;
+	uint8_t selector;
+	uint8_t matching;
+	struct span data;
+};
+
+/* Whom a connection is to. All is copied. */
+struct tls_client_peer {
+	enum tls_check check;
+	/* SNI (left out when it is a numeric address) and what a certificate must be for; wildcards
+	 * count as the leftmost label only. For DANE the TLSA base domain. */
+	const char *name;
+	const char *other_name;      /* DANE with usage 2: a second one that will do; NULL: none */
+	const struct tls_tlsa *tlsa; /* DANE; those that OpenSSL cannot use are left out */
+	size_t tlsa_n;
+};
 
 /*
  * A connection as the client; all calls on struct tls_conn work as for a server, but:
@@ -161,11 +245,30 @@ void tls_client_release(struct tls_client *client);
  * they are tls_conn_read()'s to take;
  * only TX is ever wanted in the kernel, so that tls_conn_want() is large throughout and
  * tls_conn_read() works to the end; tls_conn_failure_text() says why a certificate was refused.
- * name: SNI (left out when it is a numeric address) and what verification compares; copied.
- * NULL when memory is short, or when verification has nothing to compare with (no name, too long).
+ * NULL when memory is short, or when there is nothing to compare a certificate with: no name, one
+ * that is too long, for DANE no record that is usable.
  */
+MUST_USE struct tls_conn *tls_client_conn_to(struct tls_client *client,
+	const struct tls_kernel *kernel, enum ktls_mode mode, const struct tls_client_peer *peer);
+/* The same by the client's own `verify`. With a certificate that has no DNS names at all, the
+ * subject's common name counts. */
 MUST_USE struct tls_conn *tls_client_conn_open(struct tls_client *client,
 	const struct tls_kernel *kernel, enum ktls_mode mode, const char *name);
+
+/* What the check of the server's certificate found, whether it mattered or not; as fine as RFC 8460
+ * 4.3.1 tells failures apart. */
+enum tls_verdict {
+	TLS_VERDICT_NONE, /* not looked at, or not come so far */
+	TLS_VERDICT_GOOD,
+	TLS_VERDICT_NAME, /* for another host */
+	TLS_VERDICT_EXPIRED,
+	TLS_VERDICT_UNTRUSTED, /* no chain to a CA that we trust, or a broken one */
+	TLS_VERDICT_NO_MATCH,  /* no TLSA record is the certificate's, or its chain's */
+	TLS_VERDICT_OTHER,
+};
+enum tls_verdict tls_conn_verdict(const struct tls_conn *conn);
+/* OpenSSL's sentence for it, "certificate has expired"; "" if NONE or GOOD. */
+const char *tls_conn_verdict_text(const struct tls_conn *conn);
 
 /* ---- user-space record layer, after DONE, until planted ---- */
 

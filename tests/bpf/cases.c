@@ -81,7 +81,7 @@ const struct fence_case fence_cases[] = {
 		.rules.all[FENCE_CONNECTIONS][S] = CASE_BUDGET(2),
 		.steps = {CONNECT(0, A4, PASS), CONNECT(1, A4, OVER_CONNECTIONS),
 			CONNECT(2, A4, OVER_CONNECTIONS), CONNECT(3, B4, PASS),
-			CONNECT(4, C4, OVER_CONNECTIONS_ALL), CONNECT(5, C4, OVER_CONNECTIONS)},
+			CONNECT(4, C4, OVER_CONNECTIONS_ALL), CONNECT(5, C4, OVER_CONNECTIONS_ALL)},
 	},
 	{
 		.name = "who behaved has a budget of its own",

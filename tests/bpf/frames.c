@@ -227,20 +227,27 @@ static enum fence_standing standing_of(const uint8_t source[16])
 }
 
 /* What fence_sockops does at a cgroup. */
-static void play_gauge(unsigned client, bool open)
+static void play(unsigned client, bool open)
 {
+	enum fence_standing standing = xdp.clients[client].standing;
 	struct fence_totals totals;
 	struct fence_source source;
 
-	KT_MUST(rig_source(xdp.clients[client].source, &source));
-	source.gauge[FENCE_OPEN] += open ? 1 : -1u;
-	rig_source_put(xdp.clients[client].source, &source);
+	rig_source(xdp.clients[client].source, &source);
 	rig_totals(&totals);
-	totals.gauge[FENCE_OPEN][xdp.clients[client].standing] += open ? 1 : -1ull;
+	if (open) {
+		fence_charge_connection(&xdp.rules, &source, &totals, standing, rig_now_ns());
+		source.passed++;
+	} else {
+		source.gauge[FENCE_OPEN]--;
+		totals.gauge[FENCE_OPEN][standing]--;
+	}
+	rig_source_put(xdp.clients[client].source, &source);
 	rig_totals_put(&totals);
 	xdp.clients[client].open = open;
 }
 
+/* What passes is not counted before it is established. */
 static enum fence_reason xdp_connect(const struct case_step *step)
 {
 	struct frame_spec spec = {.from = step->address, .flags = FRAME_SYN};
@@ -256,14 +263,16 @@ static enum fence_reason xdp_connect(const struct case_step *step)
 	reason = rig_reason_since(&before, FENCE_NEW);
 	KT_MUST(reason >= 0);
 	/* Counted as one thing and done as another is a reason that no case expects. */
-	if (passes != (reason == FENCE_PASS || reason == FENCE_ALLOWED))
-		return FENCE_REASONS;
-	if (reason != FENCE_PASS)
+	if (!passes)
 		return (enum fence_reason)reason;
+	if (reason != FENCE_REASONS)
+		return FENCE_REASONS;
 	case_address(step->address, address);
+	if (rig_allowed(address))
+		return FENCE_ALLOWED;
 	fence_source_of(&xdp.rules, address, xdp.clients[step->client].source);
 	xdp.clients[step->client].standing = standing_of(xdp.clients[step->client].source);
-	play_gauge(step->client, true);
+	play(step->client, true);
 	return FENCE_PASS;
 }
 
@@ -272,7 +281,7 @@ static enum fence_reason xdp_step(const struct case_step *step)
 	if (step->kind == CASE_CONNECT)
 		return xdp_connect(step);
 	if (step->kind == CASE_CLOSE && xdp.clients[step->client].open)
-		play_gauge(step->client, false);
+		play(step->client, false);
 	return step->want;
 }
 

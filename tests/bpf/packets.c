@@ -3,8 +3,8 @@
  * packets: the XDP program over frames of every shape, by BPF_PROG_TEST_RUN: what it finds, what it
  * leaves alone, and that nothing cut short or senseless gets further than it should.
  *
- * The sender of most frames is on the block list: a frame that is understood is dropped, so passing
- * shows that it was not.
+ * The sender of most frames is on the block list: a SYN that is understood is dropped, so passing
+ * shows that it was not. One from elsewhere is taken from its source's limit of SYNs.
  */
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -19,7 +19,10 @@
 #define CHANGED_FRAMES 30000
 #define ETHERNET_BYTES 14
 
-static const struct fence_rules rules = {.abi = FENCE_ABI, .bits_v4 = 32, .bits_v6 = 64};
+static const struct fence_rules rules = {.abi = FENCE_ABI,
+	.bits_v4 = 32,
+	.bits_v6 = 64,
+	.source[FENCE_CONNECTIONS][FENCE_STRANGER] = CASE_BUDGET(1000)};
 
 static void prepare(void)
 {
@@ -58,12 +61,14 @@ struct shape {
 	struct frame_spec spec;
 	bool passes;
 	int reason;
+	bool taken;
 };
 
-#define DROPPED  false, FENCE_BLOCKED
-#define SILENT   true, FENCE_REASONS
-#define FRAGMENT true, FENCE_SAW_FRAGMENT
-#define DEEP     true, FENCE_SAW_MALFORMED
+#define DROPPED  false, FENCE_BLOCKED, false
+#define SILENT   true, FENCE_REASONS, false
+#define TAKEN    true, FENCE_REASONS, true
+#define FRAGMENT true, FENCE_SAW_FRAGMENT, false
+#define DEEP     true, FENCE_SAW_MALFORMED, false
 
 /* clang-format off */
 static const struct shape shapes[] = {
@@ -115,13 +120,18 @@ static const struct shape shapes[] = {
 		.extensions = {{0, 8}, {44, 8}}}, FRAGMENT},
 	{"the last IPv6 fragment", {.from = BLOCKED6, .flags = FRAME_SYN, .fragment = 8, .extensions = {{44, 8}}}, FRAGMENT},
 
-	{"ACK from a blocked network", {.from = BLOCKED4, .flags = FRAME_ACK, .payload = 100}, DROPPED},
-	{"RST from a blocked network", {.from = BLOCKED6, .flags = FRAME_RST}, DROPPED},
-	{"SYN and ACK from a blocked network", {.from = BLOCKED4, .flags = FRAME_SYN | FRAME_ACK}, DROPPED},
-	{"SYN from elsewhere", {.from = "198.51.100.1", .flags = FRAME_SYN}, true, FENCE_PASS},
-	{"SYN from elsewhere, IPv6", {.from = "2001:db8:2::1", .flags = FRAME_SYN}, true, FENCE_PASS},
-	{"SYN with octets", {.from = "198.51.100.1", .flags = FRAME_SYN, .payload = 600}, true, FENCE_PASS},
-	{"SYN and FIN are judged as a SYN", {.from = "198.51.100.1", .flags = FRAME_SYN | FRAME_FIN}, true, FENCE_PASS},
+	{"ACK from a blocked network", {.from = BLOCKED4, .flags = FRAME_ACK, .payload = 100}, SILENT},
+	{"RST from a blocked network", {.from = BLOCKED6, .flags = FRAME_RST}, SILENT},
+	{"SYN and ACK from a blocked network", {.from = BLOCKED4, .flags = FRAME_SYN | FRAME_ACK}, SILENT},
+	{"SYN and RST from a blocked network", {.from = BLOCKED4, .flags = FRAME_SYN | FRAME_RST}, SILENT},
+	{"SYN and FIN from a blocked network", {.from = BLOCKED6, .flags = FRAME_SYN | FRAME_FIN}, DROPPED},
+	{"all flags from a blocked network", {.from = BLOCKED4, .flags = 0xff}, SILENT},
+	{"all flags but ACK and RST", {.from = BLOCKED4, .flags = 0xff & ~(FRAME_ACK | FRAME_RST)}, DROPPED},
+	{"SYN from elsewhere", {.from = "198.51.100.1", .flags = FRAME_SYN}, TAKEN},
+	{"SYN from elsewhere, IPv6", {.from = "2001:db8:2::1", .flags = FRAME_SYN}, TAKEN},
+	{"SYN with octets", {.from = "198.51.100.1", .flags = FRAME_SYN, .payload = 600}, TAKEN},
+	{"SYN and FIN are judged as a SYN", {.from = "198.51.100.1", .flags = FRAME_SYN | FRAME_FIN}, TAKEN},
+	{"a first fragment from elsewhere", {.from = "198.51.100.1", .flags = FRAME_SYN, .more = true, .payload = 4}, TAKEN},
 	{"ACK from elsewhere is not counted", {.from = "198.51.100.1", .flags = FRAME_ACK, .payload = 100}, SILENT},
 	{"SYN and ACK from elsewhere", {.from = "198.51.100.1", .flags = FRAME_SYN | FRAME_ACK}, SILENT},
 	{"no flags", {.from = "198.51.100.1"}, SILENT},
@@ -130,14 +140,25 @@ static const struct shape shapes[] = {
 
 #define SHAPES (sizeof(shapes) / sizeof(shapes[0]))
 
+static bool taken(const char *from)
+{
+	uint8_t address[16], source[16];
+
+	case_address(from, address);
+	fence_source_of(&rules, address, source);
+	return rig_syns(source) != 0;
+}
+
 static void test_shapes(void)
 {
-	prepare();
 	for (size_t i = 0; i < SHAPES; i++) {
 		struct frame frame;
 
 		frame_make(&frame, &shapes[i].spec);
-		kt_ok(said(&frame, shapes[i].passes, shapes[i].reason), "%s", shapes[i].name);
+		prepare();
+		kt_ok(said(&frame, shapes[i].passes, shapes[i].reason) &&
+				taken(shapes[i].spec.from) == shapes[i].taken,
+			"%s", shapes[i].name);
 	}
 }
 
@@ -246,35 +267,78 @@ static void test_extension_lengths(void)
 /* First fragments with ports, without the flags: a SYN in hiding. */
 static void test_tiny(void)
 {
-	const char *from[] = {"198.51.100.1", "2001:db8:2::1"};
-	struct fence_rules one = rules;
+	const char *from[] = {"198.51.100.1", "2001:db8:2::1", BLOCKED4};
 
-	one.source[FENCE_CONNECTIONS][FENCE_STRANGER] = (struct fence_rate)CASE_BUDGET(1);
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < 3; i++) {
 		struct frame_spec spec = {.from = from[i], .flags = FRAME_ACK, .more = true};
 		struct rig_counts before;
 		struct frame frame;
-		bool first, second;
+		bool passes;
 
 		if (i == 1)
 			spec.extensions[0] = (struct frame_extension){44, 8};
-		rig_reset(&one);
-		rig_listener(NULL, FRAME_PORT);
+		prepare();
 		frame_make(&frame, &spec);
 		frame.n = frame.tcp + 8;
 		frame_set_length(&frame, frame.n - frame.ip);
 		rig_counts(&before);
-		first = frame_passes(&frame);
-		second = frame_passes(&frame);
-		kt_ok(first && !second &&
-				rig_packets_since(&before, FENCE_NEW, FENCE_SAW_FRAGMENT) == 2 &&
-				rig_packets_since(&before, FENCE_NEW, FENCE_PASS) == 1 &&
-				rig_packets_since(&before, FENCE_NEW, FENCE_OVER_CONNECTIONS) == 1,
+		passes = frame_passes(&frame);
+		kt_ok(passes == (i < 2) && taken(from[i]) == (i < 2) &&
+				rig_packets_since(&before, FENCE_NEW, FENCE_SAW_FRAGMENT) == 1 &&
+				rig_packets_since(&before, FENCE_NEW, FENCE_BLOCKED) == (i == 2),
 			"a first fragment without the flags counts as a SYN, %s", from[i]);
 		frame.n = frame.tcp + 4;
 		frame_set_length(&frame, frame.n - frame.ip);
 		kt_ok(frame_passes(&frame), "a first fragment of four octets passes, %s", from[i]);
 	}
+}
+
+/* ---- the limit of SYNs ---- */
+
+static unsigned syns_passed(const char *from, unsigned n)
+{
+	const struct frame_spec spec = {.from = from, .flags = FRAME_SYN};
+	struct frame frame;
+	unsigned passed = 0;
+
+	frame_make(&frame, &spec);
+	for (unsigned i = 0; i < n; i++)
+		passed += frame_passes(&frame);
+	return passed;
+}
+
+/* What nobody answers is forged for all we know. */
+static void test_syns(void)
+{
+	struct fence_rules two = rules;
+	struct fence_totals totals, nothing = {0};
+	struct fence_source state;
+	struct rig_counts before;
+	uint8_t source[16];
+
+	two.source[FENCE_CONNECTIONS][FENCE_STRANGER] = (struct fence_rate)CASE_BUDGET(2);
+	two.source[FENCE_CONNECTIONS][FENCE_BEHAVED] = (struct fence_rate)CASE_BUDGET(3);
+	two.all[FENCE_CONNECTIONS][FENCE_STRANGER] = (struct fence_rate)CASE_BUDGET(2);
+	rig_reset(&two);
+	rig_listener(NULL, FRAME_PORT);
+	rig_counts(&before);
+	kt_ok(syns_passed("198.51.100.1", 20) == 2 * FENCE_SYNS_FACTOR &&
+			rig_packets_since(&before, FENCE_NEW, FENCE_OVER_CONNECTIONS) ==
+				20 - 2 * FENCE_SYNS_FACTOR &&
+			rig_packets_since(&before, FENCE_NEW, FENCE_PASS) == 0,
+		"a source's SYNs are eight for each connection");
+	rig_totals(&totals);
+	case_address("198.51.100.1", source);
+	kt_ok(memcmp(&totals, &nothing, sizeof(totals)) == 0 && !rig_source(source, &state),
+		"SYNs take nothing from what all have, and make no record");
+	kt_ok(syns_passed("198.51.100.2", 1) == 1, "nor from another source");
+	case_address("198.51.100.3", source);
+	rig_behaved(source, rig_now_ns() + 3600 * FENCE_NS);
+	kt_ok(syns_passed("198.51.100.3", 30) == 3 * FENCE_SYNS_FACTOR,
+		"who behaved may send more of them");
+	rig_net("198.51.100.4", 32, FENCE_ACTION_ALLOW, 0);
+	kt_ok(syns_passed("198.51.100.4", 30) == 30, "who is allowed may send any number");
+	kt_ok(!taken("198.51.100.4"), "and none is counted");
 }
 
 static void test_listeners(void)
@@ -335,13 +399,15 @@ static void test_penalties(void)
 	case_address(spec.from, address);
 	rig_penalty(address, rig_now_ns() + FENCE_NS * 3600);
 	frame_make(&frame, &spec);
-	kt_ok(said(&frame, false, FENCE_PENALTY), "under a penalty every packet is dropped");
+	kt_ok(said(&frame, true, FENCE_REASONS), "under a penalty what is open stays open");
 	spec.flags = FRAME_SYN;
 	frame_make(&frame, &spec);
-	kt_ok(said(&frame, false, FENCE_PENALTY), "under a penalty a SYN is dropped");
-	KT_MUST(rig_source(address, &state));
-	kt_ok(state.refused == 1 && state.passed == 0 && state.seen_ns > 0,
-		"the SYN is told to the source's record");
+	kt_ok(said(&frame, false, FENCE_PENALTY) && !rig_source(address, &state),
+		"under a penalty a SYN is dropped, and makes no record");
+	rig_source_put(address, &(struct fence_source){0});
+	kt_ok(said(&frame, false, FENCE_PENALTY) && rig_source(address, &state) &&
+			state.refused == 1 && state.passed == 0 && state.seen_ns > 0,
+		"the SYN is told to the source's record where there is one");
 	case_address(BLOCKED4, address);
 	spec.from = BLOCKED4;
 	frame_make(&frame, &spec);
@@ -429,6 +495,7 @@ int main(void)
 	test_lengths();
 	test_extension_lengths();
 	test_tiny();
+	test_syns();
 	test_listeners();
 	test_settings();
 	test_penalties();

@@ -131,6 +131,7 @@ void rig_reset(const struct fence_rules *rules)
 	struct fence_sample sample;
 
 	empty(FD(fence_sources));
+	empty(FD(fence_syns));
 	empty(FD(fence_nets));
 	empty(FD(fence_behaved));
 	empty(FD(fence_penalties));
@@ -173,6 +174,7 @@ void rig_case(const struct fence_case *test, const struct fence_rules *rules)
 		case_address(test->penalties[i].address, address);
 		fence_source_of(rules, address, source);
 		rig_penalty(source, test->penalties[i].expired ? over : live);
+		rig_source_put(source, &(struct fence_source){0}); /* it was there before */
 	}
 }
 
@@ -234,7 +236,7 @@ uint64_t rig_now_ns(void)
 {
 	struct timespec now;
 
-	KT_MUST(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+	KT_MUST(clock_gettime(CLOCK_MONOTONIC_COARSE, &now) == 0);
 	return (uint64_t)now.tv_sec * FENCE_NS + (uint64_t)now.tv_nsec;
 }
 
@@ -298,6 +300,25 @@ bool rig_source(const uint8_t source[16], struct fence_source *out)
 void rig_source_put(const uint8_t source[16], const struct fence_source *state)
 {
 	KT_MUST(bpf_map_update_elem(FD(fence_sources), source, state, BPF_ANY) == 0);
+}
+
+uint64_t rig_syns(const uint8_t source[16])
+{
+	uint64_t tat = 0;
+
+	(void)bpf_map_lookup_elem(FD(fence_syns), source, &tat);
+	return tat;
+}
+
+bool rig_allowed(const uint8_t address[16])
+{
+	struct fence_net_key key = {.bits = 128};
+	struct fence_net net;
+
+	memcpy(key.address, address, sizeof(key.address));
+	return bpf_map_lookup_elem(FD(fence_nets), &key, &net) == 0 &&
+	       net.action == FENCE_ACTION_ALLOW &&
+	       (net.until_ns == 0 || net.until_ns > rig_now_ns());
 }
 
 void rig_totals(struct fence_totals *out)

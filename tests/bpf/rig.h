@@ -53,6 +53,7 @@ void rig_interface(uint32_t index, bool judged);
 /* A socket's class; with FENCE_CLASSES: none. */
 void rig_mark(int fd, enum fence_class class);
 
+/* The programs' clock. */
 uint64_t rig_now_ns(void);
 void rig_counts(struct rig_counts *out);
 /* The one count of `class` that grew since `before`; FENCE_REASONS: none did; -1: several. Signals
@@ -64,6 +65,10 @@ uint64_t rig_bytes_since(
 	const struct rig_counts *before, enum fence_class class, enum fence_reason reason);
 bool rig_source(const uint8_t source[16], struct fence_source *out);
 void rig_source_put(const uint8_t source[16], const struct fence_source *state);
+/* GCRA's word for its SYNs; 0: none were taken. */
+uint64_t rig_syns(const uint8_t source[16]);
+/* Is it allowed by the lists? */
+bool rig_allowed(const uint8_t address[16]);
 void rig_totals(struct fence_totals *out);
 void rig_totals_put(const struct fence_totals *totals);
 struct fence_board *rig_board(void);

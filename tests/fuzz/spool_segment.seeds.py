@@ -24,7 +24,7 @@ def crc32c(octets, crc=0):
     return crc ^ 0xFFFFFFFF
 
 
-def segment(shard=0, seq=1, version=1):
+def segment(shard=0, seq=1, version=2):
     head = struct.pack("<8sIIQQI24x", b"PSTNSEG1", version, shard, seq, 1700000000, SALT)
     return head + struct.pack("<I", crc32c(head))
 
@@ -77,7 +77,8 @@ def seeds():
     copy = message(3, 2, b"", [A, B], BODY, flags=8)
     large = record(1, 4, 3, envelope(b'"q@q"@x', [A], 2, 2, 1, 99, b"E"), flags=1, large_n=1 << 20)
     yield "empty", segment()
-    yield "newer", segment(version=2)
+    yield "newer", segment(version=3)
+    yield "older", segment(version=1)
     yield "one", segment() + one
     yield "all", segment() + one + two + tried + copy + large + finished(5, 1)
     yield "zeros", segment() + one + bytes(256)

@@ -46,13 +46,15 @@ static struct {
 	bool direct;
 } admitted;
 
-static void on_admit(void *ctx, int fd, const struct sockaddr_storage *peer, bool direct)
+static void on_admit(
+	void *ctx, int fd, const struct sockaddr_storage *peer, const struct sockaddr_storage *via)
 {
 	admitted.calls++;
 	admitted.ctx = ctx;
 	admitted.fd = fd;
 	admitted.peer = *peer;
-	admitted.direct = direct;
+	admitted.direct = via == NULL;
+	cr_expect(via == NULL || memcmp(via, &own, sizeof(own)) == 0, "whose header it was");
 }
 
 static void pair_open(void)
@@ -78,7 +80,7 @@ static void room_open(void)
 	address->sin_port = htons(9);
 	event_sink_init(&sink);
 	event_sink_use(&sink);
-	waiting_open(&room, ring, on_admit, LONG_MS);
+	waiting_open(&room, ring, on_admit, PROXY_WAITING_MAX, LONG_MS);
 	pair_open();
 }
 

@@ -69,7 +69,7 @@ void server_open(struct server *server)
 {
 	struct err err = {""};
 	struct control_hooks hooks = {
-		server, hook_status, hook_reload, hook_stop, hook_queue, hook_fence};
+		server, hook_status, hook_reload, hook_stop, hook_queue, hook_fence, NULL};
 
 	*server = (struct server){.now_ms = 1000000, .now_us = 1700000000000000};
 	clock_set_for_test(&server->now_ms, &server->now_us);

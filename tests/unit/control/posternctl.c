@@ -153,17 +153,18 @@ static bool hook_queue(void *ctx, const struct control_queue_request *request, u
 
 static json_t *fence_status(void)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:{s:i,s:i,s:i}, s:i, s:i, s:i, s:i, s:i,"
-			 " s:[{s:s,s:s,s:i,s:i,s:n}], s:[{s:s,s:i,s:i,s:n,s:n,s:n,s:i,s:s}],"
-			 " s:[{s:s,s:s,s:s,s:s,s:i,s:i}]}",
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:{s:i,s:b,s:i,s:i}, s:i, s:i, s:i,"
+		" s:i, s:b, s:i, s:[{s:s,s:s,s:i,s:i,s:n}], s:[{s:s,s:i,s:i,s:n,s:n,s:n,s:i,s:s}],"
+		" s:[{s:s,s:s,s:s,s:s,s:i,s:i}]}",
 		"running", "user", "why", "no CAP_BPF\x1b: grant it", "hooks", "cgroup_skb", "pin",
-		"/sys/fs/bpf/postern", "sources", "kernel", 12, "gateway", 3, "max", 65536,
-		"networks", 5, "networks_max", 65536, "behaved", 6, "penalties", 7,
-		"samples_dropped", 8, "gauges", "gauge", "open", "standing", "stranger",
-		"source_max", 20, "now", 41, "max", "budgets", "budget", "plain_bytes", "rate",
-		65536, "burst", 1048576, "all_rate", "all_burst", "all_left", "behaved_left", 3,
-		"where", "kernel", "counts", "where", "kernel", "class", "new", "verdict", "refuse",
-		"reason", "over_connections", "packets", 77, "bytes", 4620);
+		"/sys/fs/bpf/postern", "sources", "kernel", 12, "kernel_at_least", 1, "gateway", 3,
+		"max", 65536, "networks", 5, "networks_max", 65536, "behaved", 6, "penalties", 7,
+		"penalties_at_least", 1, "samples_dropped", 8, "gauges", "gauge", "open",
+		"standing", "stranger", "source_max", 20, "now", 41, "max", "budgets", "budget",
+		"plain_bytes", "rate", 65536, "burst", 1048576, "all_rate", "all_burst", "all_left",
+		"behaved_left", 3, "where", "kernel", "counts", "where", "kernel", "class", "new",
+		"verdict", "refuse", "reason", "over_connections", "packets", 77, "bytes", 4620);
 }
 
 static json_t *fence_networks(uint32_t from)
@@ -187,11 +188,11 @@ static json_t *fence_sources(const struct control_fence_request *request)
 
 	for (uint32_t i = 0; i < request->limit && i < 30; i++)
 		json_array_append_new(sources,
-			json_pack("{s:o, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
+			json_pack("{s:o, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
 				"source", json_sprintf("192.0.2.%u", i), "standing", "stranger",
 				"seen_seconds", (json_int_t)1700000000, "open", 2, "shaking", 1,
 				"passed", 40, "refused", 300, "paused", 5, "plain_bytes", 1024,
-				"upgraded_bytes", 512, "penalty_seconds", 61));
+				"upgraded_bytes", 512, "strikes", 4, "penalty_seconds", 61));
 	return json_pack("{s:s, s:o}", "order", control_fence_order_words[request->order],
 		"sources", sources);
 }
@@ -223,6 +224,19 @@ static json_t *fence_changed(const struct control_fence_request *request)
 		"192.0.0.0/8", "origin", "configuration");
 }
 
+static json_t *fence_forgotten(const struct control_fence_request *request)
+{
+	bool there = request->network.address[12] == 192;
+	json_t *dropped = json_null();
+
+	if (there)
+		dropped = json_pack("{s:s, s:i, s:i, s:i, s:n}", "standing", "behaved",
+			"behaved_seconds", 120, "penalty_seconds", 600, "strikes", 3, "state");
+	return json_pack("{s:i, s:s, s:o, s:{s:s,s:s,s:s}}", "matched", there, "source",
+		"192.0.2.7", "dropped", dropped, "listed", "action", "block", "network",
+		"192.0.0.0/8", "origin", "configuration");
+}
+
 static bool hook_fence(
 	void *ctx, const struct control_fence_request *request, struct json_t **answer)
 {
@@ -241,6 +255,8 @@ static bool hook_fence(
 		fence = json_pack("{s:[{s:I,s:s,s:n,s:s,s:s,s:s,s:s}]}", "samples", "at_seconds",
 			(json_int_t)1700000000, "address", "192.0.2.7", "port", "class", "new",
 			"verdict", "refuse", "reason", "blocked", "hook", "xdp\x1b");
+	else if (request->action == CONTROL_FENCE_FORGET)
+		fence = fence_forgotten(request);
 	else
 		fence = fence_changed(request);
 	cr_assert_not_null(fence);
@@ -250,7 +266,8 @@ static bool hook_fence(
 
 static _Noreturn void serve(int listen_fd, void (*reload)(void *ctx))
 {
-	struct control_hooks hooks = {NULL, hook_status, reload, hook_stop, hook_queue, hook_fence};
+	struct control_hooks hooks = {
+		NULL, hook_status, reload, hook_stop, hook_queue, hook_fence, NULL};
 	struct pollfd fds[CONTROL_POLLFDS_MAX];
 	struct err err;
 
@@ -552,7 +569,9 @@ static const struct {
 	{GATEWAY_GOOD, "-s sock fence", 0, "the fence is in the gateway only\n\n  why  ", NULL},
 	{GATEWAY_GOOD, "-s sock fence status", 0, "  pinned in      /sys/fs/bpf/postern\n", NULL},
 	{GATEWAY_GOOD, "-s sock fence status", 0,
-		"12 in the kernel, 3 in the gateway, at most 65536 each\n", NULL},
+		"at least 12 in the kernel, 3 in the gateway, at most 65536 each\n", NULL},
+	{GATEWAY_GOOD, "-s sock fence status", 0, "  6 behaved, at least 7 under a penalty\n",
+		NULL},
 	{GATEWAY_GOOD, "-s sock fence status", 0,
 		"\n  plain_bytes  64.0 KiB/s  1.0 MiB         -          -         -      3 octets  kernel\n",
 		NULL},
@@ -563,7 +582,14 @@ static const struct {
 	{GATEWAY_GOOD, "-s sock -j fence", 0, "\"pin\": \"/sys/fs/bpf/postern\"", NULL},
 	{GATEWAY_GOOD, "-s sock fence top", 0, "  192.0.2.19  stranger  ", NULL},
 	{GATEWAY_GOOD, "-s sock fence top", 0,
-		"  2        1      40      300       5  1.5 KiB  1 min 1 s\n", NULL},
+		"  2        1      40      300       5  1.5 KiB        4  1 min 1 s\n", NULL},
+	{GATEWAY_GOOD, "-s sock -j fence top --by octets", 0, "\"order\": \"bytes\"", NULL},
+	{GATEWAY_GOOD, "-s sock -j fence top --by refusals", 0, "\"order\": \"refused\"", NULL},
+	{GATEWAY_GOOD, "-s sock -j fence top --by penalty", 0, "\"order\": \"penalty\"", NULL},
+	{GATEWAY_GOOD, "-s sock -j fence top --by handshakes", 0, "\"order\": \"handshakes\"",
+		NULL},
+	{GATEWAY_GOOD, "-s sock -j fence top --by connections", 0, "\"order\": \"connections\"",
+		NULL},
 	{GATEWAY_GOOD, "-s sock -j fence top --by bytes", 0, "\"order\": \"bytes\"", NULL},
 	{GATEWAY_GOOD, "-s sock -j fence top --limit 30", 0, "\"192.0.2.29\"", NULL},
 	{GATEWAY_GOOD, "-s sock fence list", 0, "\n  5000 networks\n", NULL},
@@ -600,6 +626,18 @@ static const struct {
 		"of the configuration\n"},
 	{GATEWAY_GOOD, "-s sock -j fence unblock 198.51.100.1", 4, "\"matched\": 0",
 		"no entry of an operator's"},
+	{GATEWAY_GOOD, "-s sock fence forget 192.0.2.7", 0,
+		"192.0.2.7 is forgotten; what was known of it:\n\n  standing       behaved, remembered "
+		"for 2 min 0 s\n  penalty        10 min 0 s left; 3 strikes\n",
+		NULL},
+	{GATEWAY_GOOD, "-s sock fence forget 192.0.2.7", 0,
+		"\nit is still blocked by 192.0.0.0/8 of the configuration\n", NULL},
+	{GATEWAY_GOOD, "-s sock fence forget 198.51.100.1", 4, NULL,
+		"198.51.100.1: nothing was known of it; it is blocked by 192.0.0.0/8 of the "
+		"configuration\n"},
+	{GATEWAY_GOOD, "-s sock fence forget 192.0.2.0/24", 2, NULL,
+		"an IPv4 or IPv6 address is needed, not 192.0.2.0/24\n"},
+	{GATEWAY_GOOD, "-s sock fence forget", 2, NULL, "one address is needed by fence forget"},
 	{GATEWAY_GOOD, "-s sock fence shut", 2, NULL, "there is no command fence shut\n"},
 	{GATEWAY_GOOD, "-s sock fence top x", 2, NULL, "not understood: x\n"},
 	{GATEWAY_GOOD, "-s sock fence block", 2, NULL, "one network is needed by fence block\n"},
@@ -622,7 +660,7 @@ static const struct {
 	{GATEWAY_GOOD, "-s sock fence block ::1 --for 1", 2, NULL,
 		"--for needs numbers with s, m, h or d, as 90s or 1d12h, not 1\n"},
 	{GATEWAY_GOOD, "-s sock fence top --by name", 2, NULL,
-		"--by needs refused, open or bytes, not name\n"},
+		"--by needs penalty, connections, open, octets, handshakes or refusals, not name\n"},
 	{GATEWAY_GOOD, "-s sock fence list --limit 3", 2, NULL,
 		"--limit does not go with fence list"},
 	{GATEWAY_GOOD, "-s sock fence list --by open", 2, NULL, "--by does not go with fence list"},

@@ -274,4 +274,18 @@ Test(control_request, every_fence_key)
 		0);
 	cr_expect_eq(fence->network.bits, 128);
 	cr_expect_eq(fence->network.address[15], 7);
+	cr_assert_eq(control_request_parse(
+			     span_str(FENCE "\"action\":\"forget\",\"address\":\"192.0.2.9\"}"),
+			     &request, &err),
+		0);
+	cr_expect_eq(fence->action, CONTROL_FENCE_FORGET);
+	cr_expect_eq(fence->network.address[15], 9);
+	for (int order = 0; order < CONTROL_FENCE_ORDERS; order++) {
+		char text[128];
+
+		snprintf(text, sizeof(text), FENCE "\"action\":\"top\",\"order\":\"%s\"}",
+			control_fence_order_words[order]);
+		cr_assert_eq(control_request_parse(span_str(text), &request, &err), 0, "%s", text);
+		cr_expect_eq(fence->order, order);
+	}
 }

@@ -426,6 +426,33 @@ Test(fence_client, strikes_of_who_behaved)
 	fence_end(fence);
 }
 
+/* It is no stranger's way to good standing: budgets and memory stay as they were. */
+Test(fence_client, mail_in_clear_forgives_strikes)
+{
+	struct fence_settings settings = fence_settings_free();
+	struct fence_client client;
+	struct fence *fence;
+
+	settings.strikes_max = 3;
+	settings.behaved_factor = 4;
+	fence = fence_start(&settings);
+	for (int i = 0; i < 6; i++) {
+		cr_expect_eq(unfinished(fence, A), FENCE_PASS, "%d", i);
+		cr_expect_eq(unfinished(fence, A), FENCE_PASS, "%d", i);
+		cr_expect_eq(entry_of(fence, A).strikes, 2, "%d", i);
+		cr_assert_eq(enter(fence, &client, A), FENCE_PASS);
+		fence_forgive(fence, &client);
+		fence_leave(fence, &client);
+		cr_expect_eq(entry_of(fence, A).strikes, 0, "%d", i);
+	}
+	cr_expect_eq(entry_of(fence, A).behaved_until_ns, 0);
+	cr_expect_eq(client.standing, FENCE_STRANGER);
+	for (int i = 0; i < 3; i++)
+		cr_expect_eq(unfinished(fence, A), FENCE_PASS, "%d", i);
+	cr_expect_eq(unfinished(fence, A), FENCE_PENALTY);
+	fence_end(fence);
+}
+
 /* ---- octets ---- */
 
 Test(fence_client, octets_by_class)
@@ -566,6 +593,7 @@ Test(fence_client, at_rest_nothing_is_asked)
 	cr_expect_not(client.shaking);
 	fence_shaken(fence, &client, -1, false);
 	fence_behaved(fence, &client);
+	fence_forgive(fence, &client);
 	fence_leave(fence, &client);
 	fence_end(fence);
 }

@@ -96,6 +96,51 @@ Test(fence_kernel_maps, behaved_and_penalties)
 	cr_expect(counter_sum(COUNTER_FENCE_KERNEL_ERRORS) == 0);
 }
 
+/* What a large table's size costs is bounded, and said to be a part. */
+Test(fence_kernel_maps, sizes_are_counted_up_to_a_limit)
+{
+	struct fence_status status = {0};
+	uint8_t source[NETWORK_BYTES];
+
+	for (uint32_t i = 0; i < FENCE_SIZES_MAX / 2; i++) {
+		source_n(source, i);
+		fence_kernel_behaved(kernel, source, UINT64_MAX);
+	}
+	fence_kernel_sizes(kernel, &status);
+	cr_expect(status.behaved == FENCE_SIZES_MAX / 2 && !status.behaved_partial);
+	for (uint32_t i = 0; i < FENCE_SIZES_MAX + 8192; i++) {
+		source_n(source, i);
+		fence_kernel_behaved(kernel, source, UINT64_MAX);
+	}
+	fence_kernel_sizes(kernel, &status);
+	cr_expect(status.behaved_partial && status.behaved >= FENCE_SIZES_MAX &&
+			  status.behaved <= FENCE_SIZES_MAX + 1024,
+		"%llu", (unsigned long long)status.behaved);
+	cr_expect(!status.penalties_partial && !status.sources_partial);
+}
+
+Test(fence_kernel_maps, a_source_is_forgotten_in_every_table)
+{
+	struct fence_source state = {.passed = 7};
+	uint8_t source[NETWORK_BYTES], other[NETWORK_BYTES];
+	uint64_t behaved, penalty;
+
+	source_n(source, 1);
+	source_n(other, 2);
+	fence_kernel_behaved(kernel, source, UINT64_MAX);
+	fence_kernel_penalty(kernel, source, UINT64_MAX);
+	fence_kernel_penalty(kernel, other, UINT64_MAX);
+	cr_assert(bpf_map_update_elem(kernel->maps[KERNEL_MAP_SOURCES], source, &state, BPF_ANY) ==
+		  0);
+	fence_kernel_forget(kernel, source);
+	cr_expect(!fence_kernel_source(kernel, source, &state, &behaved, &penalty));
+	cr_expect(behaved == 0 && penalty == 0);
+	fence_kernel_forget(kernel, source); /* once more does no harm */
+	(void)!fence_kernel_source(kernel, other, &state, &behaved, &penalty);
+	cr_expect(penalty == UINT64_MAX, "another's");
+	cr_expect(counter_sum(COUNTER_FENCE_KERNEL_ERRORS) == 0);
+}
+
 static uint8_t action_at(const char *address)
 {
 	struct network network = box_network(address);

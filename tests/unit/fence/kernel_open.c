@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <linux/if_link.h>
+#include <netinet/in.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -198,12 +199,15 @@ struct trial {
 static int open_with(void *ctx)
 {
 	const struct trial *trial = ctx;
+	static const char *const names[] = {"lo"};
 	struct fence_settings settings = box_settings();
 	int listener = box_listen(AF_INET);
 	struct attempt attempt = {0};
 	struct fence_kernel *kernel;
 	struct fence_rules rules;
 
+	settings.interfaces = names; /* all three programs */
+	settings.interfaces_n = 1;
 	if (trial->deny != 0) {
 		scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 
@@ -409,29 +413,72 @@ Test(fence_kernel_open, listeners_as_xdp_sees_them)
 	fence_kernel_close(kernel, true);
 }
 
-Test(fence_kernel_open, any_address_is_zero_in_both_families)
+static bool listens(const struct fence_kernel *kernel, const char *address, uint16_t port)
 {
-	static const char *const any[] = {"0.0.0.0", "::"};
+	struct fence_listener key = {.port = port};
+	uint32_t value;
 
-	for (size_t i = 0; i < COUNT_OF(any); i++) {
+	if (address != NULL)
+		memcpy(key.address, box_network(address).address, sizeof(key.address));
+	return bpf_map_lookup_elem(kernel->maps[KERNEL_MAP_LISTENERS], &key, &value) == 0;
+}
+
+/* What goes to another host's address by way of this one is not ours. */
+Test(fence_kernel_open, any_address_is_each_that_is_here)
+{
+	static const struct {
+		int family;
+		bool only, v4, v6;
+	} cases[] = {
+		{AF_INET, false, true, false},
+		{AF_INET6, true, false, true},
+		{AF_INET6, false, true, true},
+	};
+
+	box_run("ip addr add 192.0.2.25/24 dev lo && ip addr add 2001:db8::25/64 dev lo nodad");
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		struct fence_settings settings = box_settings();
-		struct fence_listener key = {0};
 		struct fence_kernel *kernel;
 		struct fence_rules rules;
 		struct err err = {""};
-		uint32_t value;
-		int fd = socket(i == 0 ? AF_INET : AF_INET6, SOCK_STREAM, 0);
+		uint16_t port;
+		int only = cases[i].only;
+		int fd = socket(cases[i].family, SOCK_STREAM, 0);
 
-		cr_assert(fd >= 0 && listen(fd, 1) == 0); /* binds to any address and port */
+		cr_assert(fd >= 0);
+		if (cases[i].family == AF_INET6)
+			cr_assert(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) ==
+				  0);
+		cr_assert(listen(fd, 1) == 0); /* binds to any address and port */
 		cr_assert(
 			box_kernel_open(&kernel, &settings, &rules, fd, &err) == 0, "%s", err.text);
-		key.port = box_port(fd);
-		cr_expect(
-			bpf_map_lookup_elem(kernel->maps[KERNEL_MAP_LISTENERS], &key, &value) == 0,
-			"%s", any[i]);
+		port = box_port(fd);
+		cr_expect(listens(kernel, "127.0.0.1", port) == cases[i].v4, "%zu", i);
+		cr_expect(listens(kernel, "192.0.2.25", port) == cases[i].v4, "%zu", i);
+		cr_expect(listens(kernel, "::1", port) == cases[i].v6, "%zu", i);
+		cr_expect(listens(kernel, "2001:db8::25", port) == cases[i].v6, "%zu", i);
+		cr_expect_not(listens(kernel, "192.0.2.26", port));
+		cr_expect_not(listens(kernel, NULL, port));
 		fence_kernel_close(kernel, true);
 		close(fd);
 	}
+}
+
+Test(fence_kernel_open, more_addresses_than_there_is_room_for_are_any)
+{
+	struct fence_settings settings = box_settings();
+	struct fence_kernel *kernel;
+	struct fence_rules rules;
+	struct err err = {""};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	box_run("for i in $(seq 1 64); do echo addr add 192.0.2.$i/32 dev lo; done | ip -batch -");
+	cr_assert(fd >= 0 && listen(fd, 1) == 0);
+	cr_assert(box_kernel_open(&kernel, &settings, &rules, fd, &err) == 0, "%s", err.text);
+	cr_expect(listens(kernel, NULL, box_port(fd)));
+	cr_expect_not(listens(kernel, "192.0.2.1", box_port(fd)));
+	fence_kernel_close(kernel, true);
+	close(fd);
 }
 
 Test(fence_kernel_open, sizes_from_the_settings)

@@ -291,3 +291,44 @@ Test(fence_limiter, samples_are_a_queue_that_drops_what_is_too_much)
 	cr_expect_eq(counter_sum(COUNTER_FENCE_FULL_SAMPLES), full + 6);
 	fence_limiter_close(limiter);
 }
+
+/* ---- a walk through a part ---- */
+
+static void visit_count(void *ctx, const struct fence_entry *entry)
+{
+	(void)entry;
+	++*(uint64_t *)ctx;
+}
+
+Test(fence_limiter, a_walk_may_be_bounded)
+{
+	struct fence_settings settings = fence_settings_free();
+	struct fence_status status = {0};
+	struct fence *fence;
+
+	settings.sources_max = 2 * FENCE_SIZES_MAX;
+	fence = fence_start(&settings);
+	for (uint32_t i = 0; i < FENCE_SIZES_MAX + 10; i++) {
+		struct fence_entry *entry = fence_limiter_hold(
+			fence->limiter, address_number(i).octets, fence_now_ns());
+
+		cr_assert_not_null(entry);
+		entry->penalty_until_ns = fence_now_ns() + 1;
+		fence_limiter_release(fence->limiter, entry);
+		if (i == 9) {
+			uint64_t n = 0;
+
+			cr_expect_not(fence_limiter_some(fence->limiter, 9, visit_count, &n));
+			cr_expect_eq(n, 9);
+			n = 0;
+			cr_expect(fence_limiter_some(fence->limiter, 10, visit_count, &n));
+			cr_expect_eq(n, 10);
+			fence_sizes(fence, &status);
+			cr_expect(status.penalties == 10 && !status.penalties_partial);
+		}
+	}
+	fence_sizes(fence, &status);
+	cr_expect(status.penalties == FENCE_SIZES_MAX && status.penalties_partial, "%llu",
+		(unsigned long long)status.penalties);
+	fence_end(fence);
+}

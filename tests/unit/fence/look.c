@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Unit tests of fence/look.c: top, explain, the operator's hand, samples and their lines. */
+/* Unit tests of fence/look.c: top, explain, the operator's hand. */
 #include "harness.h"
 
 #include <stdlib.h>
@@ -60,6 +60,53 @@ Test(fence_look, top_has_those_with_most_first)
 		cr_expect_eq(out[i].state.gauge[FENCE_OPEN], i < 50);
 	cr_expect_eq(fence_top(fence, FENCE_ORDER_OPEN, out, 1), 1);
 	cr_expect_eq(fence_top(fence, FENCE_ORDER_OPEN, out, 0), 0);
+	fence_end(fence);
+}
+
+/* n connections let in; n % 3 handshakes unfinished; n % 10 strikes; a penalty for every tenth. */
+static void fill_conduct(struct fence *fence, uint32_t sources)
+{
+	for (uint32_t n = 0; n < sources; n++) {
+		struct fence_entry *entry = fence_limiter_hold(
+			fence->limiter, address_number(n).octets, fence_now_ns());
+
+		cr_assert_not_null(entry);
+		entry->state.passed = n;
+		entry->state.gauge[FENCE_SHAKING] = n % 3;
+		entry->strikes = n % 10;
+		entry->strike_ns = n == 29 ? 1 : fence_now_ns(); /* long ago: lapsed */
+		if (n % 10 == 0)
+			entry->penalty_until_ns = fence_now_ns() + n * SECOND_NS;
+		fence_limiter_release(fence->limiter, entry);
+	}
+}
+
+Test(fence_look, top_by_conduct)
+{
+	struct fence_settings settings = fence_settings_free();
+	struct fence_seen out[100];
+	struct fence *fence;
+
+	fence = fence_start(&settings);
+	fill_conduct(fence, 30);
+	cr_assert_eq(fence_top(fence, FENCE_ORDER_CONNECTIONS, out, 100), 30);
+	for (uint32_t i = 0; i < 30; i++)
+		cr_expect_eq(out[i].state.passed, 29 - i);
+	/* 30 but for 0 and 30's like: n % 3 == 0 and no strikes */
+	cr_assert_eq(fence_top(fence, FENCE_ORDER_HANDSHAKES, out, 100), 29);
+	cr_expect_eq(out[0].state.gauge[FENCE_SHAKING], 2);
+	cr_expect_eq(out[0].strikes, 8);
+	cr_expect_eq(out[28].state.gauge[FENCE_SHAKING], 0);
+	for (uint32_t i = 1; i < 29; i++)
+		cr_expect(
+			out[i - 1].state.gauge[FENCE_SHAKING] > out[i].state.gauge[FENCE_SHAKING] ||
+				(out[i - 1].state.gauge[FENCE_SHAKING] ==
+						out[i].state.gauge[FENCE_SHAKING] &&
+					out[i - 1].strikes >= out[i].strikes),
+			"%u", i);
+	cr_assert_eq(fence_top(fence, FENCE_ORDER_PENALTY, out, 100), 2, "those under one");
+	cr_expect_eq(out[0].penalty_ns, 20 * SECOND_NS);
+	cr_expect_eq(out[1].penalty_ns, 10 * SECOND_NS);
 	fence_end(fence);
 }
 
@@ -302,102 +349,64 @@ Test(fence_look, unblocking_a_source_ends_its_penalty)
 	}
 }
 
-/* ---- samples ---- */
-
-/* What fence_turn() logs. */
-static size_t turn_lines(struct fence *fence, char *text, size_t max)
+static void standing_set(struct fence *fence, const char *text, uint64_t behaved_until_ns)
 {
-	struct event_sink *sink = calloc(1, sizeof(*sink));
-	struct span lines;
-	size_t n = 0;
+	struct fence_entry *entry =
+		fence_limiter_hold(fence->limiter, address_of(text).octets, fence_now_ns());
 
-	cr_assert_not_null(sink);
-	event_sink_init(sink);
-	event_sink_use(sink);
-	fence_turn(fence);
-	event_sink_use(NULL);
-	lines = event_sink_take(sink);
-	cr_assert_lt(lines.n, max);
-	if (lines.n > 0)
-		memcpy(text, lines.p, lines.n);
-	text[lines.n] = '\0';
-	for (size_t i = 0; i < lines.n; i++)
-		n += lines.p[i] == '\n';
-	free(sink);
-	return n;
+	cr_assert_not_null(entry);
+	entry->behaved_until_ns = behaved_until_ns;
+	fence_limiter_release(fence->limiter, entry);
 }
 
-Test(fence_look, every_nth_refusal_is_a_sample_and_a_line)
+/* As if it had never come; what the lists say of it stays, and so do its open connections. */
+Test(fence_look, a_source_is_forgotten)
 {
 	struct fence_settings settings = fence_settings_free();
-	struct network net = network_of_text("2001:db8::/32");
-	struct fence_sample out[FENCE_SAMPLES_KEPT];
-	struct fence_client client;
-	char text[8192];
+	struct network net = network_of_text("192.0.2.0/24");
+	struct fence_explained before;
+	struct fence_client open, client;
 	struct fence *fence;
 
-	settings.sample = 3;
+	settings.strikes_max = 2;
+	settings.connections.source = (struct fence_budget){1, 3};
+	settings.connections_open = 10;
 	fence = fence_start(&settings);
-	cr_assert_eq(fence_list_put(fence, &net, FENCE_ACTION_BLOCK, 0), 0);
-	for (int i = 0; i < 7; i++)
-		cr_assert_eq(enter(fence, &client, "2001:db8::5"), FENCE_BLOCKED);
-	cr_expect_eq(fence_samples(fence, out, COUNT_OF(out)), 0, "not before the turn");
-	cr_expect_eq(turn_lines(fence, text, sizeof(text)), 2);
-	cr_expect_not_null(strstr(text, "event=fence_sample class=new reason=blocked hook=user "
-					"source=2001:db8::5 port=0"),
-		"%s", text);
-	cr_assert_eq(fence_samples(fence, out, COUNT_OF(out)), 2);
-	cr_expect_eq(out[0].at_ns, fence_now_ns());
-	cr_expect_eq(out[0].hook, FENCE_HOOK_USER);
-	cr_expect_arr_eq(out[0].address, address_of("2001:db8::5").octets, NETWORK_BYTES);
-	cr_expect_eq(turn_lines(fence, text, sizeof(text)), 0);
-	fence_end(fence);
-}
-
-Test(fence_look, lines_a_second_are_bounded_samples_are_kept)
-{
-	struct fence_settings settings = fence_settings_free();
-	int64_t full = counter_sum(COUNTER_FENCE_FULL_LOG);
-	struct network net = network_of_text("10.0.0.0/8");
-	struct fence_sample out[FENCE_SAMPLES_KEPT];
-	struct fence_client client;
-	char text[8192];
-	struct fence *fence;
-
-	settings.sample = 1;
-	fence = fence_start(&settings);
-	cr_assert_eq(fence_list_put(fence, &net, FENCE_ACTION_BLOCK, 0), 0);
-	for (uint32_t i = 0; i < 100; i++) {
-		struct address address = address_number(i);
-
-		cr_assert_eq(fence_enter(fence, &client, address.octets, true, FENCE_PLAIN),
-			FENCE_BLOCKED);
-		if (i == 49)
-			cr_expect_eq(turn_lines(fence, text, sizeof(text)), FENCE_SAMPLES_A_TURN);
+	cr_expect_not(fence_source_forget(fence, address_of(A).octets, &before));
+	cr_assert_eq(enter(fence, &open, A), FENCE_PASS);
+	cr_expect_eq(fence_received(fence, &open, 700, fence_now_ns()), 0);
+	fence_behaved(fence, &open);
+	for (int i = 0; i < 2; i++) {
+		cr_assert_eq(enter(fence, &client, A), FENCE_PASS);
+		cr_assert_eq(fence_shake(fence, &client, -1), FENCE_PASS);
+		if (i == 0)
+			standing_set(fence, A, 0);
+		fence_leave(fence, &client);
 	}
-	cr_expect_eq(turn_lines(fence, text, sizeof(text)), 0);
-	cr_expect_eq(counter_sum(COUNTER_FENCE_FULL_LOG), full + 100 - FENCE_SAMPLES_A_TURN);
-	cr_assert_eq(fence_samples(fence, out, COUNT_OF(out)), FENCE_SAMPLES_KEPT);
-	for (uint32_t i = 0; i < FENCE_SAMPLES_KEPT; i++)
-		cr_expect_eq(out[i].address[15], 99 - i, "newest first");
-	cr_expect_eq(fence_samples(fence, out, 5), 5);
-	clock_pass(1000);
-	cr_assert_eq(enter(fence, &client, "10.0.0.1"), FENCE_BLOCKED);
-	cr_expect_eq(turn_lines(fence, text, sizeof(text)), 1);
-	fence_end(fence);
-}
-
-Test(fence_look, no_samples_where_none_are_wanted)
-{
-	struct fence_settings settings = fence_settings_free();
-	struct network net = network_of_text("10.0.0.0/8");
-	struct fence_client client;
-	char text[8192];
-	struct fence *fence = fence_start(&settings);
-
+	standing_set(fence, A, fence_now_ns() + 5 * SECOND_NS);
+	cr_expect_eq(enter(fence, &client, A), FENCE_PENALTY);
+	cr_assert(fence_source_forget(fence, address_of(A).octets, &before));
+	cr_expect_eq(before.penalty_ns, 60 * SECOND_NS);
+	cr_expect_eq(before.behaved_ns, 5 * SECOND_NS);
+	cr_expect_eq(before.state.passed, 3);
+	cr_expect_eq(before.state.refused, 1);
+	cr_expect_eq(before.state.plain_bytes, 700);
+	cr_expect_eq(before.state.gauge[FENCE_OPEN], 1);
+	cr_expect_eq(explain(fence, A).penalty_ns, 0);
+	cr_expect_eq(explain(fence, A).standing, FENCE_STRANGER);
+	cr_expect_eq(explain(fence, A).state.passed, 0);
+	cr_expect_eq(explain(fence, A).state.gauge[FENCE_OPEN], 1, "it is there still");
+	for (int i = 0; i < 3; i++) {
+		cr_expect_eq(enter(fence, &client, A), FENCE_PASS, "all of the burst: %d", i);
+		fence_leave(fence, &client);
+	}
+	fence_leave(fence, &open);
+	cr_expect_eq(entry_of(fence, A).state.gauge[FENCE_OPEN], 0);
+	cr_expect(fence_source_forget(fence, address_of(A).octets, &before));
+	cr_expect_not(explain(fence, A).seen);
+	cr_expect_not(fence_source_forget(fence, address_of(A).octets, &before), "twice");
 	cr_assert_eq(fence_list_put(fence, &net, FENCE_ACTION_BLOCK, 0), 0);
-	for (int i = 0; i < 10; i++)
-		cr_assert_eq(enter(fence, &client, "10.0.0.1"), FENCE_BLOCKED);
-	cr_expect_eq(turn_lines(fence, text, sizeof(text)), 0);
+	(void)!fence_source_forget(fence, address_of(A).octets, &before);
+	cr_expect_eq(enter(fence, &client, A), FENCE_BLOCKED, "the list stays");
 	fence_end(fence);
 }

@@ -470,3 +470,28 @@ Test(fence_open_kernel, a_pin_outside_a_bpf_file_system)
 	cr_expect(open_fence(&fence, &settings, -1, &err) == -1);
 	cr_expect(strstr(err.text, "mount -t bpf") != NULL, "%s", err.text);
 }
+
+/* ---- SYN cookies ---- */
+
+Test(fence_open, syncookies_that_are_off)
+{
+	static const struct {
+		const char *text;
+		bool off;
+	} cases[] = {{"0\n", true}, {"0", true}, {"1\n", false}, {"2\n", false}, {"01\n", false},
+		{"", false}};
+	char path[] = "/tmp/postern-syncookies-XXXXXX";
+	int fd = mkstemp(path);
+
+	cr_assert_geq(fd, 0);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		size_t n = strlen(cases[i].text);
+
+		cr_assert_eq(ftruncate(fd, 0), 0);
+		cr_assert_eq(pwrite(fd, cases[i].text, n, 0), (ssize_t)n);
+		cr_expect_eq(fence_syncookies_off(path), cases[i].off, "case %zu", i);
+	}
+	close(fd);
+	unlink(path);
+	cr_expect_not(fence_syncookies_off(path), "not there");
+}

@@ -208,7 +208,7 @@ static struct smtp_verdict rcpt(struct policy *policy, const char *local, const 
 	struct smtp_recipient recipient = {
 		.address = {.local = span_str(local), .domain = span_str(domain)}};
 
-	return policy_rcpt(policy, &envelope, &recipient);
+	return policy_rcpt(policy, &envelope, &recipient, true);
 }
 
 static struct policy *open_policy(struct policy_settings *settings)

@@ -34,7 +34,7 @@ static struct smtp_verdict rcpt(struct policy *policy, const char *local, const 
 	struct smtp_recipient recipient = {
 		.address = {.local = span_str(local), .domain = span_str(domain)}};
 
-	return policy_rcpt(policy, &envelope, &recipient);
+	return policy_rcpt(policy, &envelope, &recipient, true);
 }
 
 static void write_file(const char *path, const char *text)
@@ -160,12 +160,12 @@ Test(policy, odd_octets)
 
 	memset(domain, 'a', sizeof(domain));
 	recipient.address.domain = span_of(domain, sizeof(domain));
-	cr_expect_eq(policy_rcpt(policy, &envelope, &recipient).code, 550);
+	cr_expect_eq(policy_rcpt(policy, &envelope, &recipient, true).code, 550);
 	recipient.address.domain = span_of("example.org\0", 12);
-	cr_expect_eq(policy_rcpt(policy, &envelope, &recipient).code, 550);
+	cr_expect_eq(policy_rcpt(policy, &envelope, &recipient, true).code, 550);
 	recipient.address.domain = span_str("example.org");
 	recipient.address.local = span_of(domain, sizeof(domain));
-	cr_expect_eq(policy_rcpt(policy, &envelope, &recipient).kind, SMTP_VERDICT_ACCEPT);
+	cr_expect_eq(policy_rcpt(policy, &envelope, &recipient, true).kind, SMTP_VERDICT_ACCEPT);
 	policy_close(policy);
 }
 
@@ -175,10 +175,51 @@ Test(policy, mail_is_taken_from_anybody)
 	struct policy *policy = open_policy(&settings);
 	struct smtp_envelope envelope = {0};
 
-	cr_expect_eq(policy_mail(policy, &envelope).kind, SMTP_VERDICT_ACCEPT);
+	cr_expect_eq(policy_mail(policy, &envelope, false).kind, SMTP_VERDICT_ACCEPT);
 	envelope.reverse_path.text = span_str("a@example.org");
-	cr_expect_eq(policy_mail(policy, &envelope).kind, SMTP_VERDICT_ACCEPT);
+	cr_expect_eq(policy_mail(policy, &envelope, false).kind, SMTP_VERDICT_ACCEPT);
 	policy_close(policy);
+}
+
+/* RFC 3207 4, RFC 8461: nothing is required unless the settings say so. */
+Test(policy, tls_required)
+{
+	static const char *const one[] = {"example.org", ".other.example"}, *const all[] = {"*"};
+	static const char *const ours[] = {"example.org", "other.example", "a.b.other.example"};
+	static const struct {
+		const char *domain;
+		size_t list_n; /* 0: none; 1: all; 2: one */
+		uint16_t mail, rcpt;
+	} rows[] = {
+		{"example.org", 0, 0, 0},
+		{"example.org", 2, 0, 550},
+		{"EXAMPLE.org", 2, 0, 550},
+		{"other.example", 2, 0, 0},
+		{"a.b.other.example", 2, 0, 550},
+		{"other.example", 1, 530, 550},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct policy_settings settings = settings_of(NULL);
+		struct smtp_envelope envelope = {0};
+		struct smtp_recipient recipient = {
+			.address = {.local = span_str("a"), .domain = span_str(rows[i].domain)}};
+		struct policy *policy;
+
+		settings.relay_domains = ours;
+		settings.relay_domains_n = COUNT_OF(ours);
+		settings.require_tls = rows[i].list_n == 1 ? all : one;
+		settings.require_tls_n = rows[i].list_n;
+		policy = open_policy(&settings);
+		cr_expect_eq(
+			policy_mail(policy, &envelope, false).code, rows[i].mail, "row %zu", i);
+		cr_expect_eq(policy_rcpt(policy, &envelope, &recipient, false).code, rows[i].rcpt,
+			"row %zu", i);
+		cr_expect_eq(policy_mail(policy, &envelope, true).code, 0, "row %zu", i);
+		cr_expect_eq(
+			policy_rcpt(policy, &envelope, &recipient, true).code, 0, "row %zu", i);
+		policy_close(policy);
+	}
 }
 
 Test(policy, a_broken_list_does_not_open)
@@ -290,6 +331,16 @@ Test(policy, door)
 	cr_expect_eq(policy_enter(policy, &c), POLICY_DOOR_FULL);
 	policy_leave(policy, &a);
 	cr_expect_eq(policy_enter(policy, &c), POLICY_DOOR_OPEN);
+	cr_expect_eq(policy_enter(policy, NULL), POLICY_DOOR_FULL, "nobody's, among all");
+	policy_leave(policy, &c);
+	policy_leave(policy, &b);
+	cr_expect_eq(policy_enter(policy, NULL), POLICY_DOOR_OPEN);
+	cr_expect_eq(policy_enter(policy, NULL), POLICY_DOOR_OPEN, "no address is counted");
+	cr_expect_eq(policy_enter(policy, NULL), POLICY_DOOR_FULL);
+	policy_leave(policy, NULL);
+	policy_leave(policy, NULL);
+	cr_expect_eq(policy_enter(policy, &a), POLICY_DOOR_OPEN);
+	policy_leave(policy, &a);
 	policy_close(policy);
 
 	verdict = policy_door_verdict(POLICY_DOOR_FULL);

@@ -408,6 +408,6 @@ Test(cut, log_lines)
 			 "next_hop=\"lmtp:x:24 [192.0.2.1]\" result=delivered reply=\"250 ok\""));
 	cr_expect(logged("to=v@a.example recipients=1 next_hop=\"lmtp:x:24 [192.0.2.1]\" "
 			 "result=refused reply=\"550 5.1.1 no\""));
-	cr_expect(logged(" tls=TLSv1.3 ktls=tx cutthrough=1\n"));
+	cr_expect(logged(" tls=TLSv1.3 ktls=tx trust=none cutthrough=1\n"));
 	cr_expect_eq(counter_sum(COUNTER_RELAY_DELIVERED), before + 1);
 }

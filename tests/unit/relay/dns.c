@@ -14,7 +14,9 @@
 #define CNAME 5
 #define SOA   6
 #define MX    15
+#define TXT   16
 #define AAAA  28
+#define TLSA  52
 
 enum { FAILS = 1000, SILENT };
 
@@ -42,7 +44,11 @@ static const struct record dns_records[] = {
 	{"mx1.example.org", AAAA, "2001:db8::1"},
 	{"mx1.example.org", AAAA, "2001:db8::2"},
 	{"www.example.org", CNAME, "mx1.example.org"},
-	{"text.example.org", 16, ""},
+	{"text.example.org", TXT, "x"},
+	{"_mta-sts.example.org", TXT, "v=STSv1; id=1;"},
+	{"_mta-sts.example.org", TXT, "v=spf1 -all"},
+	{"_mta-sts.alias.example.org", CNAME, "_mta-sts.example.org"},
+	{"_25._tcp.mx1.example.org", TLSA, "\3\1\1abc"},
 	{"fails.example.org", FAILS, ""},
 	{"silent.example.org", SILENT, ""},
 	{"half.example.org", A, "192.0.2.7"},
@@ -93,9 +99,13 @@ static size_t put_data(uint8_t *out, int type, const char *data)
 		preference = (unsigned)strtoul(data, &name, 10);
 		put16(out, preference);
 		return 2 + put_name(out + 2, name + 1);
-	default:
-		memcpy(out, "\1x", 2); /* TXT */
-		return 2;
+	case TXT:
+		out[0] = (uint8_t)strlen(data);
+		memcpy(out + 1, data, out[0]);
+		return 1 + (size_t)out[0];
+	default: /* TLSA */
+		memcpy(out, data, strlen(data));
+		return strlen(data);
 	}
 }
 

@@ -9,6 +9,8 @@
 #include <pthread.h>
 #include <seccomp.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/counter.h"
@@ -94,6 +96,40 @@ static int ask_host(struct trial *trial, const char *host)
 	relay_resolve_host(resolver, &trial->lookup, host);
 	cr_assert_eq(trial->calls, 0, "told from inside");
 	wait_for(trial, 1);
+	return trial->res;
+}
+
+/* The records of the last answer, printable. */
+static char records[512];
+
+static void records_done(struct relay_lookup *lookup, int res)
+{
+	struct trial *trial = container_of(lookup, struct trial, lookup);
+	size_t n = 0;
+
+	records[0] = '\0';
+	for (uint32_t i = 0; i < lookup->records_n; i++) {
+		struct span one = lookup->records[i];
+
+		n += (size_t)snprintf(records + n, sizeof(records) - n, "%s", i > 0 ? " | " : "");
+		for (size_t j = 0; j < one.n; j++)
+			n += (size_t)snprintf(records + n, sizeof(records) - n,
+				one.p[j] < ' ' ? "\\%u" : "%c", one.p[j]);
+	}
+	trial_done(lookup, res);
+	(void)trial;
+}
+
+typedef void resolve_fn(
+	struct relay_resolver *asked, struct relay_lookup *lookup, const char *name);
+
+static int ask_records(struct trial *trial, resolve_fn *resolve, const char *name)
+{
+	*trial = (struct trial){.lookup.done = records_done};
+	resolve(resolver, &trial->lookup, name);
+	cr_assert_eq(trial->calls, 0, "told from inside");
+	wait_for(trial, 1);
+	cr_expect(!trial->lookup.secure && !trial->lookup.bogus && trial->lookup.result == NULL);
 	return trial->res;
 }
 
@@ -408,4 +444,121 @@ Test(resolve_open, says_which_resolver_is_wrong)
 	cr_expect(strncmp(err.text, "relay: resolver resolver.example.org: ",
 			  strlen("relay: resolver resolver.example.org: ")) == 0,
 		"%s", err.text);
+}
+
+/* ---- TXT, TLSA, CNAME ---- */
+
+Test(resolve, records_as_they_are)
+{
+	struct trial trial;
+
+	cr_expect_eq(ask_records(&trial, relay_resolve_txt, "_mta-sts.example.org"), 0);
+	cr_expect(strstr(records, "\\14v=STSv1; id=1;") != NULL &&
+			  strstr(records, "\\11v=spf1 -all") != NULL,
+		"%s", records);
+	cr_expect_eq(trial.lookup.records_n, 2);
+	cr_expect_eq(ask_records(&trial, relay_resolve_tlsa, "_25._tcp.mx1.example.org"), 0);
+	cr_expect_str_eq(records, "\\3\\1\\1abc");
+	cr_expect_eq(ask_records(&trial, relay_resolve_txt, "_mta-sts.alias.example.org"), 0,
+		"an alias is followed");
+	cr_expect_eq(trial.lookup.records_n, 2);
+}
+
+Test(resolve, records_that_are_not_there)
+{
+	struct trial trial;
+	char name[300];
+
+	memset(name, 'a', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	cr_expect_eq(ask_records(&trial, relay_resolve_txt, "mx1.example.org"), -ENOENT);
+	cr_expect_eq(ask_records(&trial, relay_resolve_tlsa, "no-such.example.org"), -ENOENT);
+	cr_expect_eq(ask_records(&trial, relay_resolve_txt, "fails.example.org"), -EAGAIN);
+	cr_expect_eq(ask_records(&trial, relay_resolve_txt, name), -ENOENT, "too long");
+	cr_expect_eq(ask_records(&trial, relay_resolve_txt, ""), -ENOENT);
+	cr_expect_eq(ask_records(&trial, relay_resolve_cname, "www.example.org"), 0);
+	cr_expect_eq(ask_records(&trial, relay_resolve_cname, "mx1.example.org"), -ENOENT);
+}
+
+Test(resolve, canonical_names)
+{
+	struct trial trial;
+
+	cr_expect_eq(ask_host(&trial, "www.example.org"), 0);
+	cr_expect_str_eq(trial.lookup.canonical, "mx1.example.org");
+	cr_expect_eq(ask_host(&trial, "MX1.example.org"), 0);
+	cr_expect_str_eq(trial.lookup.canonical, "", "it is its own");
+	cr_expect(!trial.lookup.secure);
+	cr_expect_eq(ask_host(&trial, "192.0.2.1"), 0);
+	cr_expect_str_eq(trial.lookup.canonical, "");
+}
+
+static void never(struct relay_lookup *lookup, int res)
+{
+	(void)lookup;
+	(void)res;
+	cr_assert(false, "it was cancelled");
+}
+
+static struct trial *victim;
+
+static void cancels(struct relay_lookup *lookup, int res)
+{
+	trial_done(lookup, res);
+	if (victim->lookup.done != never) {
+		victim->lookup.done = never;
+		relay_resolve_cancel(resolver, &victim->lookup);
+	}
+}
+
+/* Both have their answers when the first is told; the other one's records are given back. */
+Test(resolve, records_cancelled_once_they_are_there)
+{
+	struct trial trials[2];
+
+	for (size_t i = 0; i < 2; i++)
+		trials[i] = (struct trial){.lookup.done = cancels};
+	victim = &trials[1];
+	relay_resolve_txt(resolver, &trials[0].lookup, "_mta-sts.example.org");
+	relay_resolve_txt(resolver, &trials[1].lookup, "_mta-sts.example.org");
+	wait_for(&trials[0], 1);
+	cr_expect(trials[1].lookup.result == NULL && trials[1].calls == 0);
+}
+
+/* ---- the trust anchor ---- */
+
+static int open_with(const char *anchor, enum route_tls tls)
+{
+	const struct route_settings route = {.tls = tls};
+	const char *address[] = {"127.0.0.1@1"};
+	const struct relay_settings settings = {.resolvers = address,
+		.resolvers_n = 1,
+		.routes = &route,
+		.routes_n = 1,
+		.trust_anchor = anchor};
+	struct relay_resolver *other;
+	struct err err = {""};
+	int res = relay_resolver_open(&other, &settings, ring, &err);
+
+	if (res == 0)
+		relay_resolver_close(other);
+	else
+		cr_expect(strstr(err.text, "trust_anchor") != NULL, "%s", err.text);
+	return res;
+}
+
+Test(resolve, trust_anchors)
+{
+	char path[] = "/tmp/postern-anchor-XXXXXX";
+	int file = mkstemp(path);
+	static const char damaged[] = ". IN DS this is none\n";
+
+	cr_assert(file >= 0 && write(file, damaged, sizeof(damaged) - 1) > 0);
+	cr_expect_eq(open_with(NULL, ROUTE_TLS_POLICY), 0);
+	cr_expect_eq(open_with("/nonexistent/root.key", ROUTE_TLS_POLICY), 0,
+		"a warning: nothing is secure");
+	cr_expect_eq(open_with(path, ROUTE_TLS_MAY), 0, "nobody needs it");
+	cr_expect_eq(open_with(path, ROUTE_TLS_POLICY), -1, "damaged");
+	close(file);
+	unlink(path);
 }

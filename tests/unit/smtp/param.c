@@ -55,6 +55,7 @@ Test(smtp_param, mail)
 		{" BODY", "501/5.5.4"},
 		{" SMTPUTF8", "250/2.1.0"},
 		{" SMTPUTF8=yes", "501/5.5.4"},
+		{" REQUIRETLS", "530/5.7.10"},
 		{" RET=FULL", "250/2.1.0"},
 		{" RET=hdrs", "250/2.1.0"},
 		{" RET=NONE", "501/5.5.4"},

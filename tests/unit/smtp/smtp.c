@@ -40,7 +40,7 @@ Test(smtp_smtp, ehlo_list)
 	} rows[] = {
 		{SMTP_TLS_NONE, LIST("")},
 		{SMTP_TLS_OFFERED, LIST("250-STARTTLS\r\n")},
-		{SMTP_TLS_ACTIVE, LIST("")},
+		{SMTP_TLS_ACTIVE, LIST("250-REQUIRETLS\r\n")},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {

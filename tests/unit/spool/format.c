@@ -59,10 +59,14 @@ Test(format, segment_header_refused)
 	spool_segment_header_write(bytes, &segment);
 	for (size_t n = 0; n < sizeof(bytes); n++)
 		cr_assert_eq(spool_segment_header_read(span_of(bytes, n), &read), -EINVAL);
-	newer.version = 2;
+	newer.version = SPOOL_FORMAT_VERSION + 1;
 	spool_segment_header_write(bytes, &newer);
 	cr_assert_eq(spool_segment_header_read(span_of(bytes, sizeof(bytes)), &read), -ENOTSUP);
-	cr_assert_eq(read.version, 2);
+	cr_assert_eq(read.version, SPOOL_FORMAT_VERSION + 1);
+	newer.version = 1;
+	spool_segment_header_write(bytes, &newer);
+	cr_assert_eq(
+		spool_segment_header_read(span_of(bytes, sizeof(bytes)), &read), 0, "an older one");
 	newer.version = 0;
 	spool_segment_header_write(bytes, &newer);
 	cr_assert_eq(spool_segment_header_read(span_of(bytes, sizeof(bytes)), &read), -EBADMSG);
@@ -115,7 +119,7 @@ Test(format, record_bits_turned_and_cut_short)
 	cr_assert_eq(spool_record_read(span_of(bytes, sizeof(bytes)), 9, &read), -EBADMSG);
 }
 
-/* Sound checksums over what version 1 does not have. */
+/* Sound checksums over what the format does not have. */
 Test(format, record_of_no_known_kind)
 {
 	static const struct spool_record wrong[] = {

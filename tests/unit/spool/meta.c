@@ -52,6 +52,7 @@ static void rich_make(void)
 	rich.envelope.body = SMTP_BODY_BINARYMIME;
 	rich.envelope.ret = SMTP_RET_HDRS;
 	rich.envelope.smtputf8 = true;
+	rich.envelope.requiretls = true;
 	rich.envelope.size = 0x123456789a;
 	rich.envelope.envid = span_str("QQ314159");
 	rich.recipients[1].notify = SMTP_NOTIFY_FAILURE | SMTP_NOTIFY_DELAY;
@@ -66,6 +67,7 @@ static void rich_check(const struct spool_entry *entry)
 	cr_assert_eq(envelope->body, SMTP_BODY_BINARYMIME);
 	cr_assert_eq(envelope->ret, SMTP_RET_HDRS);
 	cr_assert(envelope->smtputf8);
+	cr_assert(envelope->requiretls);
 	cr_assert_eq(envelope->size, 0x123456789a);
 	cr_assert_str_eq(text_of(envelope->envid), "QQ314159");
 	cr_assert_str_eq(text_of(envelope->reverse_path.text), "s@example.net");
@@ -218,7 +220,7 @@ Test(meta, values_that_make_no_sense)
 		{"body kind", 0, 3},
 		{"ret", 1, 3},
 		{"smtputf8", 2, 2},
-		{"zero", 3, 1},
+		{"requiretls", 3, 2},
 		{"recipients: one fewer", 4, 2},
 		{"recipients: one more", 4, 4},
 		{"recipients: four thousand million", 7, 0xff},

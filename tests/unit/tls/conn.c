@@ -204,7 +204,22 @@ Test(conn, failures_are_told_apart)
 	expect_failure(context, client, TLS_FAILURE_CIPHER, "key share");
 	client = rig_client_ctx(0, NULL);
 	SSL_CTX_set_verify(client, SSL_VERIFY_PEER, NULL);
+	rig_open(&rig, context, &rig_kernel_all, KTLS_MODE_ALWAYS, client, NULL, NULL);
+	cr_assert(rig_handshake(&rig) == TLS_STEP_FAIL);
+	cr_assert_str_eq(tls_conn_alert(rig.conn), "unknown_ca");
+	rig_close(&rig);
+	client = rig_client_ctx(0, NULL);
+	SSL_CTX_set_verify(client, SSL_VERIFY_PEER, NULL);
 	expect_failure(context, client, TLS_FAILURE_ALERT, "alert unknown ca");
+	for (uint16_t version = TLS1_VERSION; version <= TLS1_1_VERSION; version++) {
+		client = rig_client_ctx(version, "DEFAULT@SECLEVEL=0");
+		rig_open(&rig, context, &rig_kernel_all, KTLS_MODE_ALWAYS, client, NULL, NULL);
+		cr_assert(rig_handshake(&rig) == TLS_STEP_FAIL);
+		cr_assert_str_eq(tls_conn_alert(rig.conn), "", "no alert of the peer's");
+		rig_close(&rig);
+		client = rig_client_ctx(version, "DEFAULT@SECLEVEL=0");
+		expect_failure(context, client, TLS_FAILURE_VERSION, "unsupported protocol");
+	}
 	tls_context_release(context);
 
 	settings.tls.version_min = TLS1_3_VERSION;
@@ -219,14 +234,24 @@ Test(conn, garbage_fails_without_a_crash)
 	static const struct {
 		const char *bytes;
 		size_t n;
+		enum tls_failure failure;
 	} hostile[] = {
-		{"GET / HTTP/1.0\r\n\r\n", 18}, {"EHLO there\r\n", 12},
-		{"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10", 11}, /* SSLv2 hello */
-		{"\x16\x03\x01\xff\xff\x01\x00\x00", 8},              /* oversized record */
-		{"\x16\x03\x01\x00\x00\x16\x03\x01\x00\x00", 10},     /* empty records */
-		{"\x17\x03\x03\x00\x05hello", 10}, {"\x15\x03\x01\x00\x02\x02\x28", 7},
-		{"\x14\x03\x03\x00\x01\x01", 6},
-		{"\x16\x03\x01\x00\x04\x02\x00\x00\x00", 9}, /* a server hello */
+		{"GET / HTTP/1.0\r\n\r\n", 18, TLS_FAILURE_GARBAGE},
+		{"EHLO there\r\n", 12, TLS_FAILURE_GARBAGE},
+		/* SSLv2 hello */
+		{"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10", 11, TLS_FAILURE_VERSION},
+		/* oversized record */
+		{"\x16\x03\x01\xff\xff\x01\x00\x00", 8, TLS_FAILURE_GARBAGE},
+		/* empty records */
+		{"\x16\x03\x01\x00\x00\x16\x03\x01\x00\x00", 10, TLS_FAILURE_NONE},
+		{"\x17\x03\x03\x00\x05hello", 10, TLS_FAILURE_GARBAGE},
+		/* an alert, about nothing */
+		{"\x15\x03\x01\x00\x02\x02\x28", 7, TLS_FAILURE_GARBAGE},
+		{"\x14\x03\x03\x00\x01\x01", 6, TLS_FAILURE_GARBAGE},
+		/* a server hello */
+		{"\x16\x03\x01\x00\x04\x02\x00\x00\x00", 9, TLS_FAILURE_GARBAGE},
+		{"\x80garbage that begins as an SSLv2 hello may", 42, TLS_FAILURE_GARBAGE},
+		{"\x16\x02\x00\x00\x04\x01\x00\x00\x00", 9, TLS_FAILURE_GARBAGE},
 	};
 	struct rig_settings settings;
 	struct tls_context *context;
@@ -241,7 +266,10 @@ Test(conn, garbage_fails_without_a_crash)
 		cr_assert(tls_conn_handshake(conn, &in, &rig.out) == TLS_STEP_FAIL ||
 				  (i == 4 && in.n == 0),
 			"case %zu", i);
-		cr_assert(i == 4 || tls_conn_failure(conn) != TLS_FAILURE_NONE);
+		if (i != 4)
+			cr_assert_eq(tls_conn_failure(conn), hostile[i].failure, "case %zu: %d", i,
+				(int)tls_conn_failure(conn));
+		cr_assert_str_eq(tls_conn_alert(conn), "");
 		cr_assert(ERR_peek_error() == 0);
 		tls_conn_close(conn);
 	}
