@@ -68,7 +68,7 @@ static bool hook_fence(
 static void server_open(void)
 {
 	struct control_hooks hooks = {
-		NULL, hook_status, hook_reload, hook_stop, hook_queue, hook_fence};
+		NULL, hook_status, hook_reload, hook_stop, hook_queue, hook_fence, NULL};
 	struct err err;
 
 	listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
