@@ -500,29 +500,35 @@ static void never(struct relay_lookup *lookup, int res)
 	cr_assert(false, "it was cancelled");
 }
 
-static struct trial *victim;
+static struct trial *pair;
 
+/* The first of the pair to be told cancels the other, whichever that is. */
 static void cancels(struct relay_lookup *lookup, int res)
 {
+	struct trial *other = lookup == &pair[0].lookup ? &pair[1] : &pair[0];
+
 	trial_done(lookup, res);
-	if (victim->lookup.done != never) {
-		victim->lookup.done = never;
-		relay_resolve_cancel(resolver, &victim->lookup);
-	}
+	other->lookup.done = never;
+	relay_resolve_cancel(resolver, &other->lookup);
 }
 
-/* Both have their answers when the first is told; the other one's records are given back. */
+/* Both may have their answers when the first is told; the other one's records are given back. */
 Test(resolve, records_cancelled_once_they_are_there)
 {
 	struct trial trials[2];
+	struct trial *told;
+	struct trial *other;
 
 	for (size_t i = 0; i < 2; i++)
 		trials[i] = (struct trial){.lookup.done = cancels};
-	victim = &trials[1];
+	pair = trials;
 	relay_resolve_txt(resolver, &trials[0].lookup, "_mta-sts.example.org");
 	relay_resolve_txt(resolver, &trials[1].lookup, "_mta-sts.example.org");
-	wait_for(&trials[0], 1);
-	cr_expect(trials[1].lookup.result == NULL && trials[1].calls == 0);
+	while (trials[0].calls + trials[1].calls == 0)
+		ring_run(ring, NULL, NULL);
+	told = trials[0].calls ? &trials[0] : &trials[1];
+	other = told == &trials[0] ? &trials[1] : &trials[0];
+	cr_expect(other->lookup.result == NULL && other->calls == 0);
 }
 
 /* ---- the trust anchor ---- */
