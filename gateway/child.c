@@ -431,6 +431,11 @@ static int queue_make(struct child *child, struct err *err)
 	return queue_open(&child->queue, &facts, err);
 }
 
+static bool verifies(const struct route_settings *route)
+{
+	return route->tls == ROUTE_TLS_VERIFY || route->tls == ROUTE_TLS_POLICY;
+}
+
 /* What connections to each route's next hops need; routes that agree share one. */
 static int clients_open(struct child *child, struct err *err)
 {
@@ -441,7 +446,7 @@ static int clients_open(struct child *child, struct err *err)
 		return err_set(err, "out of memory");
 	for (size_t i = 0; i < settings->routes_n; i++) {
 		const struct route_settings *route = &settings->routes[i];
-		bool verify = route->tls == ROUTE_TLS_VERIFY;
+		bool verify = verifies(route);
 
 		if (route->tls == ROUTE_TLS_NONE)
 			continue;
@@ -449,8 +454,7 @@ static int clients_open(struct child *child, struct err *err)
 			const struct route_settings *other = &settings->routes[j];
 
 			if (child->clients[j] != NULL && other->ca_file == NULL &&
-				route->ca_file == NULL &&
-				(other->tls == ROUTE_TLS_VERIFY) == verify)
+				route->ca_file == NULL && verifies(other) == verify)
 				child->clients[i] = tls_client_hold(child->clients[j]);
 		}
 		if (child->clients[i] == NULL &&

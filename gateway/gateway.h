@@ -133,6 +133,10 @@ int child_run(const struct child_facts *facts);
 
 struct state {
 	struct watch *watch; /* NULL: off */
+	/* NULL without a route that has tls = policy: */
+	struct fetch *fetch;
+	struct stscache *stscache; /* NULL also with sts = false */
+	struct tlsrpt *tlsrpt;
 	uint64_t save_at_ms;
 };
 

@@ -19,8 +19,10 @@
 
 #include "control/control.h"
 
-#define LINE_MAX   (STS_TXT_MAX * 4 + 512) /* every octet of a text escaped */
-#define DIGEST_HEX 65
+#define LINE_MAX      (STS_TXT_MAX * 4 + 512) /* every octet of a text escaped */
+#define DIGEST_HEX    65
+#define PAGE_OCTETS   (CONTROL_ANSWER_MAX / 2) /* of domains in one answer, some are longer in JSON */
+#define DOMAIN_OCTETS 1536                     /* of a domain beside what it says itself */
 
 /* ---- records ---- */
 
@@ -178,6 +180,16 @@ static json_t *domain_json(const struct config *config, const struct web_policy 
 		policy->text.n, "records", records);
 }
 
+/* About what domain_json() takes. */
+static size_t domain_octets(const struct web_policy *policy)
+{
+	size_t n = DOMAIN_OCTETS + 2 * policy->text.n;
+
+	for (size_t i = 0; i < policy->reports_n; i++)
+		n += 3 * strlen(policy->reports[i]);
+	return n;
+}
+
 static json_t *answer_of(json_t *body)
 {
 	return body != NULL ? json_pack("{s:b, s:o}", "ok", 1, "sts", body) : NULL;
@@ -187,7 +199,8 @@ static json_t *records_answer(const struct config *config, const struct publishe
 	const struct control_sts_request *request)
 {
 	const struct web_policies *policies = published->policies;
-	size_t n = web_policies_n(policies), i = request->from;
+	size_t n = web_policies_n(policies), i = request->from, octets = 0;
+	size_t limit = request->limit > 0 ? request->limit : CONTROL_STS_DOMAINS_MAX;
 	json_t *domains = json_array(), *next = json_null();
 
 	if (request->domain[0] != '\0') {
@@ -198,11 +211,15 @@ static json_t *records_answer(const struct config *config, const struct publishe
 		i = n;
 	}
 	for (; i < n; i++) {
-		if (json_array_size(domains) == CONTROL_STS_DOMAINS_MAX) {
+		const struct web_policy *policy = web_policies_at(policies, i);
+
+		octets += domain_octets(policy);
+		if (json_array_size(domains) == min_size(limit, CONTROL_STS_DOMAINS_MAX) ||
+			(octets > PAGE_OCTETS && json_array_size(domains) > 0)) {
 			next = json_integer((json_int_t)i);
 			break;
 		}
-		json_array_append_new(domains, domain_json(config, web_policies_at(policies, i)));
+		json_array_append_new(domains, domain_json(config, policy));
 	}
 	return answer_of(json_pack("{s:I, s:o, s:o, s:o}", "domains_total", (json_int_t)n,
 		"domains", domains, "next", next, "host", host_json(config, published)));

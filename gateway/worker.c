@@ -216,6 +216,9 @@ static int store_part_open(struct worker *worker, struct err *err)
 		.tls = worker->facts.clients,
 		.ring = worker->ring,
 		.maildir_fds = child->maildir_fds,
+		.stscache = worker->facts.state->stscache,
+		.tlsrpt = worker->facts.state->tlsrpt,
+		.fetch = worker->facts.state->fetch,
 		.worker = worker->facts.index,
 	};
 

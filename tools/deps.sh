@@ -8,7 +8,7 @@
 # no rights; else it needs root or sudo. The package lists are refreshed only when something is
 # missing. Never removes a package: Postfix, which only a test wants, is left out (and the test
 # skipped) where another mail server would have to go for it; it is installed without a
-# configuration, so that no mail server starts; nor does Dovecot, for services are not started here.
+# configuration, so that no mail server starts; nor do the others, for services are not started here.
 set -eu
 
 build='build-essential pkg-config liburing-dev libssl-dev libconfuse-dev libseccomp-dev
@@ -18,7 +18,8 @@ build='build-essential pkg-config liburing-dev libssl-dev libconfuse-dev libsecc
 tests='libcriterion-dev libclang-rt-14-dev clang-format clang-tidy python3
 	gnutls-bin curl msmtp mandoc qemu-system-x86 busybox-static cpio kmod xz-utils
 	lmdb-utils iproute2'
-optional='postfix dovecot-lmtpd dovecot-imapd'
+optional='postfix dovecot-lmtpd dovecot-imapd unbound nsd ldnsutils nginx postfix-mta-sts-resolver
+	testssl.sh sslscan'
 
 case "${1:-all}" in
 build) wanted=$build maybe= ;;

@@ -45,6 +45,7 @@ static const struct section sections[] = {
 	{"fence", CFGF_NONE},
 	{"sts", TITLED},
 	{"watch", CFGF_NONE},
+	{"tlsrpt", CFGF_NONE},
 	{"log", CFGF_NONE},
 };
 

@@ -299,7 +299,7 @@ static int check_numbers(struct fill *fill)
 static int fill_all(struct fill *fill)
 {
 	static const char *const single[] = {
-		"tls", "smtp", "policy", "spool", "relay", "fence", "watch", "log"};
+		"tls", "smtp", "policy", "spool", "relay", "fence", "watch", "tlsrpt", "log"};
 	struct config *config = &fill->store->config;
 
 	if (fill_section(fill, "", fill->root, config) != 0)

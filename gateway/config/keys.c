@@ -95,6 +95,7 @@ static const struct value_choice route_tls_choices[] = {
 	{"may", ROUTE_TLS_MAY},
 	{"require", ROUTE_TLS_REQUIRE},
 	{"verify", ROUTE_TLS_VERIFY},
+	{"policy", ROUTE_TLS_POLICY},
 	{NULL, 0},
 };
 static const struct value_choice fence_choices[] = {
@@ -240,6 +241,10 @@ const struct config_key config_keys[] = {
 	SECONDS("relay", "cutthrough_seconds", "10", 1, 3600, IN_CONFIG(relay.cutthrough_ms_max)),
 	NUMBER("relay", "connections_max", "500", 1, 100000, IN_CONFIG(relay.connections_max)),
 	CHOICE("relay", "ktls", "auto", ktls_choices, IN_CONFIG(relay.ktls)),
+	TEXT("relay", "dane", VALUE_BOOL, .fallback = "true", IN_CONFIG(relay.dane)),
+	TEXT("relay", "sts", VALUE_BOOL, .fallback = "true", IN_CONFIG(relay.sts)),
+	TEXT("relay", "trust_anchor", VALUE_PATH, .fallback = "/usr/share/dns/root.key",
+		.empty_is_none = true, IN_CONFIG(relay.trust_anchor)),
 	TEXT("relay", "sts_ca_file", VALUE_PATH, IN_CONFIG(relay.sts_ca_file)),
 	TEXT("relay", "bounce_body", VALUE_BOOL, .fallback = "true", IN_CONFIG(relay.bounce_body)),
 
@@ -281,6 +286,13 @@ const struct config_key config_keys[] = {
 	NUMBER("watch", "days", "30", 1, 400, IN_CONFIG(watch.days)),
 	NUMBER("watch", "entries_max", "20000", 100, 10000000, IN_CONFIG(watch.entries_max)),
 	NUMBER("watch", "enforce_days", "14", 1, 400, IN_CONFIG(watch.enforce_days)),
+
+	TEXT("tlsrpt", "organization", VALUE_TEXT, IN_CONFIG(tlsrpt.organization)),
+	TEXT("tlsrpt", "contact", VALUE_TEXT, IN_CONFIG(tlsrpt.contact)),
+	TEXT("tlsrpt", "from", VALUE_TEXT, IN_CONFIG(tlsrpt.from)),
+	TEXT("tlsrpt", "dkim_key", VALUE_PATH, IN_CONFIG(tlsrpt.dkim_key)),
+	TEXT("tlsrpt", "dkim_domain", VALUE_HOST, IN_CONFIG(tlsrpt.dkim_domain)),
+	TEXT("tlsrpt", "dkim_selector", VALUE_HOST, IN_CONFIG(tlsrpt.dkim_selector)),
 
 	CHOICE("log", "to", "stderr", log_choices, IN_CONFIG(log.syslog)),
 };

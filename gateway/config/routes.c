@@ -107,15 +107,26 @@ static int check_hops(struct fill *fill, cfg_t *sec, const struct route_settings
 				"route \"%s\": \"%s\" has no name to verify: write tls_name = "
 				"\"mail.example.org\"",
 				route->title, shown);
+		if (hop->kind != NEXT_HOP_MX && route->tls == ROUTE_TLS_POLICY)
+			return fill_fail(fill, sec,
+				"route \"%s\": tls = policy is for mx, and \"%s\" is none: write "
+				"tls = \"verify\" or \"may\"",
+				route->title, shown);
 	}
 	return 0;
 }
 
 static int check_route(struct fill *fill, cfg_t *sec, const struct route_settings *route)
 {
-	if (route->ca_file && route->tls != ROUTE_TLS_VERIFY)
+	if (route->ca_file && route->tls != ROUTE_TLS_VERIFY && route->tls != ROUTE_TLS_POLICY)
 		return fill_fail(fill, sec,
-			"route \"%s\": ca_file is used by tls = verify only: write tls = \"verify\"",
+			"route \"%s\": ca_file is used by tls = verify and tls = policy only: "
+			"write tls = \"verify\"",
+			route->title);
+	if (route->tls_name && route->tls == ROUTE_TLS_POLICY)
+		return fill_fail(fill, sec,
+			"route \"%s\": tls_name is set with tls = policy, where the names are the "
+			"MXes': leave one of them out",
 			route->title);
 	if (route->tls_name && route->tls == ROUTE_TLS_NONE)
 		return fill_fail(fill, sec,

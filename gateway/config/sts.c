@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sts.c -- checks what is published about TLS for mail, and the settings around it: policies without
- * MXes, listeners that could not serve them.
+ * MXes, listeners that could not serve them, reports that nobody sends.
  *
  * What needs certificates or a policy's text is checked by those who have them, at the start and at
  * each reload (web/).
@@ -109,9 +109,31 @@ static int check_required(struct fill *fill)
 		"policy: require_tls is set, and no listener offers TLS: write tls = \"starttls\"");
 }
 
+static int check_reports(struct fill *fill)
+{
+	const struct tlsrpt_settings *tlsrpt = &fill->store->config.tlsrpt;
+	cfg_t *sec = cfg_getsec(fill->root, "tlsrpt");
+	const char *at = tlsrpt->from ? strrchr(tlsrpt->from, '@') : NULL;
+
+	if (tlsrpt->from && (!at || at == tlsrpt->from || !name_host_valid(span_str(at + 1)) ||
+				    strpbrk(tlsrpt->from, " <>,;:()") != NULL))
+		return fill_fail(
+			fill, sec, "tlsrpt: from is not an address such as tlsrpt@example.org");
+	if (!tlsrpt->from && (tlsrpt->dkim_key || tlsrpt->contact || tlsrpt->organization))
+		return fill_fail(fill, sec,
+			"tlsrpt: no reports are sent without from: write from = "
+			"\"tlsrpt@%s\"",
+			fill->store->config.smtp.hostname);
+	if (tlsrpt->dkim_key && !tlsrpt->dkim_selector)
+		return fill_fail(fill, sec,
+			"tlsrpt: dkim_key is set without dkim_selector: write the name of the key's "
+			"record before ._domainkey");
+	return 0;
+}
+
 int fill_sts(struct fill *fill)
 {
-	if (fill_policies(fill) != 0 || check_listeners(fill) != 0)
+	if (fill_policies(fill) != 0 || check_listeners(fill) != 0 || check_required(fill) != 0)
 		return -1;
-	return check_required(fill);
+	return check_reports(fill);
 }

@@ -230,6 +230,10 @@ void relay_trust_note(struct relay_client *client, enum tlsrpt_result result, co
 	if (trust == NULL || client->noted) /* a second try, in plaintext, is the same session */
 		return;
 	client->noted = true;
+	if (trust->unlisted) { /* comes before all else (RFC 8461 4.1) */
+		result = TLSRPT_VALIDATION_FAILURE;
+		reason = "the policy does not list the MX";
+	}
 	if (client->fd >= 0 && getsockname(client->fd, (struct sockaddr *)&own, &own_n) == 0)
 		(void)address_text(&own, sender);
 	noted = (struct noted){
@@ -269,9 +273,6 @@ void relay_trust_note_handshake(struct relay_client *client, bool done)
 	else if (!done)
 		relay_trust_note(client, TLSRPT_VALIDATION_FAILURE,
 			client->tls != NULL ? tls_conn_failure_text(client->tls) : "");
-	else if (trust->unlisted)
-		relay_trust_note(
-			client, TLSRPT_VALIDATION_FAILURE, "the policy does not list the MX");
 	else if (trust->kind == RELAY_TRUST_ENCRYPT)
 		relay_trust_note(client, TLSRPT_TLSA_INVALID, "no TLSA record is usable");
 	else

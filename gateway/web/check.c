@@ -156,9 +156,12 @@ static bool tlsa_parse(const char *text, struct buf *out)
 	while (text[0] != '\0') {
 		int high = hex_digit(text[0]);
 		int low = high < 0 ? -1 : hex_digit(text[1]);
-		uint8_t octet = (uint8_t)(high << 4 | low);
+		uint8_t octet;
 
-		if (low < 0 || !buf_put(out, span_of(&octet, 1)))
+		if (low < 0)
+			return false;
+		octet = (uint8_t)(high << 4 | low);
+		if (!buf_put(out, span_of(&octet, 1)))
 			return false;
 		text += 2;
 		text += strspn(text, " ");

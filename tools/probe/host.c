@@ -13,6 +13,8 @@
 
 #include <arpa/inet.h>
 
+#define TIMEOUTS_MAX 2
+
 static const int versions[PROBE_VERSIONS] = {
 	TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION};
 
@@ -144,17 +146,22 @@ static int first_look(
 	return 0;
 }
 
-static void try_once(const struct probe_settings *settings, const struct probe_host *host,
+/* A host that used up its time twice is not tried again: that stays unknown. */
+static void try_once(const struct probe_settings *settings, struct probe_host *host,
 	const struct probe_wish *wish, struct probe_trial *trial)
 {
 	struct err err;
 
+	memset(trial, 0, sizeof(*trial));
+	if (host->timeouts_n == TIMEOUTS_MAX)
+		return;
 	(void)!probe_trial_run(settings, &host->addresses[host->address].socket, host->name, wish,
 		trial, NULL, &err); /* fails for CAs only, which it does not read */
+	host->timeouts_n += trial->timed_out && trial->outcome != PROBE_TLS;
 }
 
-static enum probe_resumption resume(const struct probe_settings *settings,
-	const struct probe_host *host, size_t i, SSL_SESSION *session)
+static enum probe_resumption resume(const struct probe_settings *settings, struct probe_host *host,
+	size_t i, SSL_SESSION *session)
 {
 	const struct probe_wish wish = {.version = versions[i], .session = session};
 	enum probe_resumption resumption;
@@ -187,15 +194,14 @@ static void versions_look(const struct probe_settings *settings, struct probe_ho
 	}
 }
 
-static enum probe_injection inject(
-	const struct probe_settings *settings, const struct probe_host *host)
+static enum probe_injection inject(const struct probe_settings *settings, struct probe_host *host)
 {
 	const struct probe_wish wish = {.inject = true};
 	enum probe_injection injection;
 	struct probe_trial trial;
 
 	try_once(settings, host, &wish, &trial);
-	injection = trial.injection;
+	injection = trial.outcome == PROBE_UNTRIED ? PROBE_INJECT_UNKNOWN : trial.injection;
 	probe_trial_free(&trial);
 	return injection;
 }

@@ -363,7 +363,8 @@ struct probe_trial {
 	bool disguised; /* a keyword of capital Xes only stands in the list */
 	bool early;     /* octets in clear came behind the go-ahead */
 	bool resumed;
-	bool inconclusive; /* the time was up, or we could not: it says nothing of the peer */
+	bool timed_out;
+	bool inconclusive; /* timed_out, or we could not: it says nothing of the peer */
 	char greeting[PROBE_TEXT_MAX];
 	char said[PROBE_TEXT_MAX]; /* the last reply in clear */
 	char why[PROBE_TEXT_MAX];  /* of TLS: of what came after it, if that failed */
@@ -423,6 +424,7 @@ struct probe_host {
 	size_t addresses_n;
 	size_t address; /* the one that was looked at */
 	struct probe_address addresses[PROBE_ADDRESSES_MAX];
+	unsigned timeouts_n; /* trials that came to nothing for lack of time */
 	struct probe_trial trial;
 	struct probe_chain chain;
 	enum probe_accepts accepts[PROBE_VERSIONS];

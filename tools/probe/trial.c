@@ -150,6 +150,7 @@ static void reply_keep(struct trial_run *run, struct span reply, char *out)
 static void stop(struct trial_run *run, enum probe_outcome outcome, int rc, const char *why)
 {
 	run->trial->outcome = outcome;
+	run->trial->timed_out = rc == -ETIMEDOUT;
 	run->trial->inconclusive = rc == -ETIMEDOUT;
 	snprintf(run->trial->why, sizeof(run->trial->why), "%s", why);
 }

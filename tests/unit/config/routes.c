@@ -168,8 +168,8 @@ Test(routes, refuses)
 		{BASE "route r { next_hops = {\n\"mx\",\n\"smtp:a\" } }", P
 			"5: route.next_hops: \"smtp:a\": the port is missing: write smtp:HOST:25"},
 		{BASE REST ROUTED "\nca_file = c\n}",
-			P "6: route \"r\": ca_file is used by tls = verify only: write tls = "
-			  "\"verify\""},
+			P "6: route \"r\": ca_file is used by tls = verify and tls = policy only: "
+			  "write tls = \"verify\""},
 		{BASE REST ROUTED "tls = none tls_name = a.example }",
 			P "4: route \"r\": tls_name is set with tls = none: leave one of them out"},
 		{BASE REST "route r { domains = { b.example } tls = verify next_hops = { "

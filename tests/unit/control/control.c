@@ -734,6 +734,28 @@ Test(control, fence_is_answered_at_once)
 	json_decref(server.fence_answer);
 }
 
+Test(control, sts_is_answered_at_once)
+{
+	int fd = client_open(&server);
+	json_t *root;
+
+	server.sts_answer = json_pack("{s:b, s:{s:i}}", "ok", 1, "sts", "domains_total", 7);
+	client_say(fd, "{\"command\":\"sts\",\"domain\":\"a.example\"}\n");
+	server_turn(&server);
+	cr_assert_eq(server.sts_calls, 1);
+	cr_expect_eq(server.sts.action, CONTROL_STS_RECORDS);
+	cr_expect_str_eq(server.sts.domain, "a.example");
+	root = client_answer(fd);
+	cr_expect(json_equal(root, server.sts_answer));
+	json_decref(root);
+	json_decref(server.sts_answer);
+	server.sts_answer = NULL;
+	fd = client_open(&server);
+	client_say(fd, "sts\n");
+	server_turn(&server);
+	client_expect(fd, false, "there are no policies to ask about");
+}
+
 Test(control, fence_that_refuses_or_is_not_there)
 {
 	struct control_hooks none = {0};

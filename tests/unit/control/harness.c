@@ -65,11 +65,21 @@ static bool hook_fence(
 	return !server->fence_refuses;
 }
 
+static bool hook_sts(void *ctx, const struct control_sts_request *request, struct json_t **answer)
+{
+	struct server *server = ctx;
+
+	server->sts = *request;
+	server->sts_calls++;
+	*answer = json_incref(server->sts_answer);
+	return server->sts_answer != NULL;
+}
+
 void server_open(struct server *server)
 {
 	struct err err = {""};
 	struct control_hooks hooks = {
-		server, hook_status, hook_reload, hook_stop, hook_queue, hook_fence, NULL};
+		server, hook_status, hook_reload, hook_stop, hook_queue, hook_fence, hook_sts};
 
 	*server = (struct server){.now_ms = 1000000, .now_us = 1700000000000000};
 	clock_set_for_test(&server->now_ms, &server->now_us);

@@ -15,7 +15,7 @@ struct server {
 	struct control_status status; /* what the hook gives */
 	uint64_t now_ms;
 	uint64_t now_us;
-	unsigned status_calls, reload_calls, stop_calls, queue_calls, fence_calls;
+	unsigned status_calls, reload_calls, stop_calls, queue_calls, fence_calls, sts_calls;
 	bool reload_at_once;                /* the hook itself reports the end */
 	bool queue_refuses;                 /* the hook answers false */
 	json_t *queue_at_once;              /* the hook itself gives this (a reference) */
@@ -23,6 +23,8 @@ struct server {
 	struct control_fence_request fence; /* likewise */
 	json_t *fence_answer;               /* what the hook gives (a reference); NULL: nothing */
 	bool fence_refuses;                 /* the hook answers false */
+	struct control_sts_request sts;
+	json_t *sts_answer; /* what the hook gives (a reference); NULL: it answers false */
 	uint64_t tokens[2 * CONTROL_CLIENTS_MAX];
 };
 

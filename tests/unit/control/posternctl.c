@@ -264,10 +264,47 @@ static bool hook_fence(
 	return true;
 }
 
+/* ---- sts: 150 domains in pieces of 100 ---- */
+
+static json_t *sts_domain(unsigned i)
+{
+	char name[32], zone[96];
+
+	snprintf(name, sizeof(name), "d%03u.example", i);
+	snprintf(zone, sizeof(zone), "_mta-sts.%s. IN TXT \"v=STSv1; id=%u;\"", name, i);
+	return json_pack("{s:s, s:s, s:i, s:[{s:s,s:s}, {s:s,s:s}]}", "domain", name, "mode",
+		"testing", "max_age_seconds", 60, "records", "why", "the id", "zone", zone, "why",
+		"a \x1b note", "zone", "; where it is");
+}
+
+static bool hook_sts(void *ctx, const struct control_sts_request *request, struct json_t **answer)
+{
+	json_t *domains = json_array(), *next = json_null();
+	unsigned i = request->from;
+
+	(void)ctx;
+	if (request->domain[0] != '\0') {
+		if (strcmp(request->domain, "d001.example") == 0)
+			json_array_append_new(domains, sts_domain(1));
+		i = 150;
+	}
+	for (; i < 150; i++) {
+		if (json_array_size(domains) == CONTROL_STS_DOMAINS_MAX) {
+			next = json_integer(i);
+			break;
+		}
+		json_array_append_new(domains, sts_domain(i));
+	}
+	*answer = json_pack("{s:b, s:{s:o, s:o, s:{s:s, s:[{s:s,s:s}]}}}", "ok", 1, "sts",
+		"domains", domains, "next", next, "host", "hostname", "mx.example", "records",
+		"why", "a key", "zone", "_25._tcp.mx.example. IN TLSA 3 1 1 00");
+	return true;
+}
+
 static _Noreturn void serve(int listen_fd, void (*reload)(void *ctx))
 {
 	struct control_hooks hooks = {
-		NULL, hook_status, reload, hook_stop, hook_queue, hook_fence, NULL};
+		NULL, hook_status, reload, hook_stop, hook_queue, hook_fence, hook_sts};
 	struct pollfd fds[CONTROL_POLLFDS_MAX];
 	struct err err;
 
@@ -564,6 +601,25 @@ static const struct {
 		"\n  fence          in the gateway only: cgroup_skb; no CAP_BPF?: grant it\n",
 		NULL},
 	{GATEWAY_GOOD, "-s sock metrics", 0, "\npostern_fence_running{mode=\"user\"} 1\n", NULL},
+	{GATEWAY_NONE, "-s sock sts records", 3, NULL, "there is no such socket"},
+	{GATEWAY_GOOD, "-s sock sts", 0, "; d000.example: mode testing, max_age 60 seconds\n",
+		NULL},
+	{GATEWAY_GOOD, "-s sock sts records", 0,
+		"; the id\n_mta-sts.d149.example. IN TXT \"v=STSv1; id=149;\"\n"
+		"; a ? note\n; where it is\n\n; mx.example: for DANE",
+		NULL},
+	{GATEWAY_GOOD, "-s sock sts records d001.example", 0,
+		"; a key\n_25._tcp.mx.example. IN TLSA 3 1 1 00\n", NULL},
+	{GATEWAY_GOOD, "-s sock -j sts records", 0, "\"d149.example\"", NULL},
+	{GATEWAY_GOOD, "-s sock sts records x.example", 4, NULL,
+		"x.example: no policy is published"},
+	{GATEWAY_GOOD, "-s sock -j sts records x.example", 4, "\"domains\": []",
+		"no policy is published"},
+	{GATEWAY_GOOD, "-s sock sts record", 2, NULL, "there is no command sts record"},
+	{GATEWAY_GOOD, "-s sock sts records a b", 2, NULL, "not understood: b"},
+	{GATEWAY_GOOD, "-s sock sts records --yes", 2, NULL, "options of queue do not go with sts"},
+	{GATEWAY_GOOD, "-s sock sts --limit 3", 2, NULL, "--limit does not go with sts"},
+	{GATEWAY_GOOD, "-s sock sts --force", 2, NULL, "options of fence do not go with sts"},
 	{GATEWAY_NONE, "-s sock fence", 3, NULL, "there is no such socket"},
 	{GATEWAY_BARE, "-s sock fence top", 1, NULL, "fence: the answer lacks a part"},
 	{GATEWAY_GOOD, "-s sock fence", 0, "the fence is in the gateway only\n\n  why  ", NULL},

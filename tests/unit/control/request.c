@@ -17,6 +17,7 @@ static const struct {
 	{"word", "status", 0, CONTROL_COMMAND_STATUS, ""},
 	{"metrics", "metrics", 0, CONTROL_COMMAND_METRICS, ""},
 	{"reload", "reload", 0, CONTROL_COMMAND_RELOAD, ""},
+	{"sts", "sts", 0, CONTROL_COMMAND_STS, ""},
 	{"blanks and CR around", " \tstop \r", 0, CONTROL_COMMAND_STOP, ""},
 	{"JSON", "{\"command\":\"status\"}", 0, CONTROL_COMMAND_STATUS, ""},
 	{"JSON with blanks", "  { \"command\" : \"reload\" }\r", 0, CONTROL_COMMAND_RELOAD, ""},
@@ -24,7 +25,7 @@ static const struct {
 	{"empty", "", 0, -1, "empty"},
 	{"blanks only", " \t \r", 0, -1, "empty"},
 	{"unknown word", "shutdown", 0, -1,
-		"there are: status, metrics, reload, stop, queue, fence"},
+		"there are: status, metrics, reload, stop, queue, fence, sts"},
 	{"case matters", "STATUS", 0, -1, "unknown command"},
 	{"a word's beginning", "stat", 0, -1, "unknown command"},
 	{"two words", "stop stop", 0, -1, "unknown command"},
@@ -288,4 +289,51 @@ Test(control_request, every_fence_key)
 		cr_assert_eq(control_request_parse(span_str(text), &request, &err), 0, "%s", text);
 		cr_expect_eq(fence->order, order);
 	}
+}
+
+#define STS "{\"command\":\"sts\","
+
+static const struct {
+	const char *line;
+	const char *error; /* NULL: it is one */
+} sts_rows[] = {
+	{"{\"command\":\"sts\"}", NULL},
+	{STS "\"action\":\"records\"}", NULL},
+	{STS "\"action\":\"records\",\"domain\":\"Example.ORG\"}", NULL},
+	{STS "\"action\":\"records\",\"from\":100,\"limit\":1}", NULL},
+	{STS "\"action\":\"record\"}", "\"action\" cannot be used"},
+	{STS "\"domain\":\"\"}", "\"domain\" cannot be used"},
+	{STS "\"domain\":7}", "\"domain\" cannot be used"},
+	{STS "\"domain\":\"a.example\",\"from\":1}", "exclude one another"},
+	{STS "\"network\":\"192.0.2.7\"}", "does not know"},
+	{FENCE "\"domain\":\"a.example\"}", "does not know"},
+};
+
+Test(control_request, sts_rows)
+{
+	for (size_t i = 0; i < COUNT_OF(sts_rows); i++) {
+		struct control_request request;
+		struct err err = {""};
+		int result = control_request_parse(span_str(sts_rows[i].line), &request, &err);
+
+		cr_expect_eq(result, sts_rows[i].error == NULL ? 0 : -1, "%s: %s", sts_rows[i].line,
+			err.text);
+		if (sts_rows[i].error != NULL)
+			cr_expect_not_null(strstr(err.text, sts_rows[i].error), "%s: %s",
+				sts_rows[i].line, err.text);
+	}
+}
+
+Test(control_request, sts_keys_arrive)
+{
+	static const char line[] =
+		STS "\"action\":\"records\",\"domain\":\"Example.ORG\",\"limit\":3}";
+	struct control_request request;
+	struct err err;
+
+	cr_assert_eq(control_request_parse(span_str(line), &request, &err), 0);
+	cr_expect_eq(request.command, CONTROL_COMMAND_STS);
+	cr_expect_eq(request.sts.action, CONTROL_STS_RECORDS);
+	cr_expect_str_eq(request.sts.domain, "example.org", "names are compared in lower case");
+	cr_expect_eq(request.sts.limit, 3);
 }

@@ -37,6 +37,7 @@ static const struct record dns_records[] = {
 	{"odd.example.org", MX, "1 a b.example.org"},
 	{"plain.example.org", A, "192.0.2.9"},
 	{"mail.test", A, "192.0.2.10"},
+	{"local.example.org", A, "127.0.0.1"},
 	{"alias.example.org", CNAME, "example.org"},
 	{"mx1.example.org", A, "192.0.2.1"},
 	{"mx1.example.org", A, "192.0.2.2"},

@@ -3,7 +3,7 @@
  * dsn_spool.c -- a report's way into a real spool: its envelope, its octets, what of the original
  * comes with it, and what happens when something cannot be had.
  */
-#include "relay/relay-private.h"
+#include "relay/schedule-private.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -329,6 +329,24 @@ Test(dsn_spool, what_comes_with_it)
 		}
 		free(body);
 	}
+}
+
+/* RFC 8689 5: as if RET=HDRS had been said; and it goes by REQUIRETLS itself. */
+Test(dsn_spool, requiretls)
+{
+	const char *text;
+
+	original_init(1);
+	original.envelope.ret = SMTP_RET_FULL;
+	original.envelope.requiretls = true;
+	config.relay.bounce_body = true;
+	original_store(span_str("Subject: hello\r\n\r\nsecret\r\n"));
+	cr_assert(report_write(arrived, RELAY_DSN_FAILED) == 0);
+	text = newest_text();
+	has(text, "text/rfc822-headers\r\n\r\nSubject: hello\r\n");
+	has_not(text, "secret");
+	cr_expect(arrived->envelope.requiretls);
+	cr_expect_not(relay_entry_requiretls(arrived), "but not at any price");
 }
 
 Test(dsn_spool, eight_bits_and_bare_newlines)

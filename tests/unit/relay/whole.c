@@ -236,12 +236,14 @@ static struct smtp_address address_of(const char *text, size_t n)
 }
 
 uint8_t whole_notify;
+bool whole_requiretls;
 
 uint64_t whole_send(const char *sender, const char *recipients)
 {
 	static const char text[] = "Subject: x\r\n\r\nhello\r\n";
 	struct letter_owner letter = {.owner = {.ready = ready, .committed = committed}};
-	struct smtp_envelope envelope = {.reverse_path = address_of(sender, strlen(sender))};
+	struct smtp_envelope envelope = {
+		.reverse_path = address_of(sender, strlen(sender)), .requiretls = whole_requiretls};
 	struct smtp_recipient list[RECIPIENTS_MAX];
 	struct spool_message *message;
 	uint64_t id = spool_id(spool);

@@ -45,6 +45,7 @@ void whole_turn(void);
 /* A reload that swaps the domains of two routes. */
 void whole_route_move(unsigned from, unsigned to);
 extern uint8_t whole_notify; /* of all recipients of whole_send() */
+extern bool whole_requiretls;
 
 /* Puts a message from `sender` ("" for <>) to recipients, separated by spaces, into the spool; its id
  * once it is durable. */

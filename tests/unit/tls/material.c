@@ -202,3 +202,73 @@ Test(material, a_damaged_block_is_refused)
 	}
 	free(block);
 }
+
+/* The chain to come travels with the rest, is told, and is not served. */
+Test(material, the_next_chain)
+{
+	struct rig_settings settings;
+	struct tls_material *material, *copy;
+	struct tls_certificate_facts facts;
+	struct tls_member members[TLS_CHAIN_MAX];
+	struct err err;
+	uint8_t *block, digest[32];
+	X509 *next;
+	size_t n;
+
+	rig_settings(&settings);
+	rig_certificate("next", RIG_EC, 30, 1, 0);
+	settings.certificates[0].next_chain = rig_path("next.crt");
+	material = load(&settings);
+	cr_assert(tls_material_pack(material, &block, &n) == 0);
+	tls_material_free(material);
+	cr_assert(tls_material_unpack(&copy, span_of(block, n), &err) == 0, "%s", err.text);
+	free(block);
+	tls_material_describe(copy, 0, &facts);
+	cr_assert(facts.now.known && !facts.now.issued);
+	cr_assert(facts.next.known && facts.next.issued);
+	cr_assert(tls_material_chain(copy, 0, members) == 1);
+	cr_assert(memcmp(members[0].spki_sha256, facts.now.leaf, 32) == 0);
+	tls_sha256(members[0].der, digest);
+	cr_assert(memcmp(members[0].der_sha256, digest, 32) == 0);
+	cr_assert(members[0].spki.n > 0 && members[0].spki.p > members[0].der.p);
+	next = rig_certificate_read("next");
+	{
+		unsigned char *spki = NULL;
+		int spki_n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(next), &spki);
+
+		tls_sha256(span_of(spki, (size_t)spki_n), digest);
+		OPENSSL_free(spki);
+	}
+	cr_assert(memcmp(facts.next.leaf, digest, 32) == 0);
+	X509_free(next);
+	tls_material_free(copy);
+
+	settings.certificates[0].next_chain = rig_path("missing.crt");
+	expect_error(&settings, "missing.crt", "No such file");
+}
+
+/* Which certificates a name brings: itself, else the wildcard above it, else those without names. */
+Test(material, served_by_name)
+{
+	static const char *const mx[] = {"mx.example.org", NULL};
+	static const char *const any[] = {"*.example.org", NULL};
+	static const struct {
+		const char *sni;
+		size_t served;
+	} rows[] = {{"", 0}, {"mx.example.org", 1}, {"a.example.org", 2}, {"a.b.example.org", 0},
+		{"example.org", 0}, {".example.org", 0}, {"org", 0}};
+	struct rig_settings settings;
+	struct tls_material *material;
+
+	rig_settings(&settings);
+	rig_certificate("mx", RIG_EC, 30, 0, 0);
+	rig_certificate("any", RIG_EC, 30, 0, 0);
+	rig_settings_add(&settings, "mx", mx);
+	rig_settings_add(&settings, "any", any);
+	material = load(&settings);
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		for (size_t k = 0; k < 3; k++)
+			cr_expect_eq(tls_material_serves(material, k, rows[i].sni),
+				k == rows[i].served, "%s: %zu", rows[i].sni, k);
+	tls_material_free(material);
+}
