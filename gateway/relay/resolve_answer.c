@@ -13,7 +13,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
-#include "config/name.h"
+#include "base/dnsname.h"
 
 #define MX_DATA_MIN    3 /* a preference and the root's name */
 #define LITERAL_V6_TAG "IPv6:"
@@ -78,44 +78,6 @@ bool resolve_address_read(struct span record, struct sockaddr_storage *out)
 	return false;
 }
 
-static bool host_char(uint8_t c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       c == '-' || c == '_';
-}
-
-/* A name of labels as the wire has it, without compression, lower-cased with dots; "" for the
- * root. */
-static bool name_read(struct span wire, char out[256])
-{
-	size_t n = 0;
-
-	for (;;) {
-		size_t length;
-		struct span label;
-
-		if (wire.n == 0)
-			return false;
-		length = *span_take(&wire, 1).p;
-		if (length == 0)
-			break;
-		label = span_take(&wire, length);
-		if (length > NAME_LABEL_MAX || label.n < length || n + length + 1 > NAME_OCTETS_MAX)
-			return false;
-		if (n > 0)
-			out[n++] = '.';
-		for (size_t i = 0; i < length; i++) {
-			uint8_t c = label.p[i];
-
-			if (!host_char(c))
-				return false;
-			out[n++] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-		}
-	}
-	out[n] = '\0';
-	return wire.n == 0;
-}
-
 struct candidate {
 	uint32_t preference;
 	uint32_t random;
@@ -154,7 +116,7 @@ int resolve_mx_read(struct relay_lookup *lookup, const struct span *records, siz
 		struct span name = *sorted[i].record;
 
 		span_take(&name, 2);
-		if (!name_read(name, host->name))
+		if (!dns_name_read(name, host->name))
 			continue;
 		root |= *host->name == '\0';
 		if (*host->name == '\0')

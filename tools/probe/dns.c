@@ -27,7 +27,6 @@
 #define CLASS_IN    1
 #define NOERROR     0
 #define NXDOMAIN    3
-#define LABEL_MAX   63
 
 static const char *const anchors[] = {"/usr/share/dns/root.key", "/var/lib/unbound/root.key"};
 
@@ -262,42 +261,4 @@ void probe_answer_free(struct probe_answer *answer)
 		ub_resolve_free(answer->result);
 	answer->result = NULL;
 	answer->n = 0;
-}
-
-/* ---- names ---- */
-
-static bool host_char(uint8_t c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       c == '-' || c == '_';
-}
-
-bool probe_name_read(struct span wire, char out[PROBE_NAME_MAX])
-{
-	size_t n = 0;
-
-	for (;;) {
-		size_t length;
-		struct span label;
-
-		if (wire.n == 0)
-			return false;
-		length = *span_take(&wire, 1).p;
-		if (length == 0)
-			break;
-		label = span_take(&wire, length);
-		if (length > LABEL_MAX || label.n < length || n + length + 1 > STS_NAME_MAX)
-			return false;
-		if (n > 0)
-			out[n++] = '.';
-		for (size_t i = 0; i < length; i++) {
-			uint8_t c = label.p[i];
-
-			if (!host_char(c))
-				return false;
-			out[n++] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-		}
-	}
-	out[n] = '\0';
-	return wire.n == 0;
 }

@@ -7,6 +7,8 @@
  */
 #include "tools/probe/probe.h"
 
+#include "base/dnsname.h"
+
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <stdlib.h>
@@ -31,7 +33,7 @@ static void mx_read(struct probe_domain *domain)
 		char name[PROBE_NAME_MAX];
 		struct probe_host *host;
 
-		if (preference.n < MX_NAME_AT || !probe_name_read(data, name) ||
+		if (preference.n < MX_NAME_AT || !dns_name_read(data, name) ||
 			domain->hosts_n == PROBE_HOSTS_MAX) {
 			domain->mx_more_n++;
 			continue;

@@ -168,9 +168,6 @@ bool probe_dns_validates(const struct probe_dns *dns, const char **why);
 void probe_dns_ask(
 	struct probe_dns *dns, const char *name, enum probe_type type, struct probe_answer *answer);
 void probe_answer_free(struct probe_answer *answer);
-/* A whole name in wire format, as printable text in small letters, "" for the root. False: it is
- * none, or has octets that no host's name has. */
-MUST_USE bool probe_name_read(struct span wire, char out[PROBE_NAME_MAX]);
 
 /* ---- policy and reports (policy.c) ---- */
 

@@ -3,15 +3,14 @@
  * Unit tests of config/config.c and config/fill.c: whole files, every member, every message with
  * its line. After each refused file a good one is read, for libconfuse's lexer is global.
  */
-#include <criterion/criterion.h>
+#include "harness.h"
+
 #include <criterion/redirect.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "config/config-private.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITISED
@@ -28,24 +27,6 @@
 #define CERT    "certificate \"default\" { chain = \"c.pem\" key = \"k.pem\" }\n"
 #define ROUTE   "route \"default\" { domains = { \"*\" } next_hops = { \"maildir:mail\" } }\n"
 #define MINIMAL HOST LISTEN CERT POLICY ROUTE
-
-static int parse(struct config **out, const char *text, struct err *err)
-{
-	char *copy = strdup(text);
-	int rc = config_parse(out, "etc/p.conf", copy, strlen(copy), err);
-
-	free(copy);
-	return rc;
-}
-
-static struct config *parse_good(const char *text)
-{
-	struct config *config = NULL;
-	struct err err = {""};
-
-	cr_assert_eq(parse(&config, text, &err), 0, "%s", err.text);
-	return config;
-}
 
 Test(config, defaults)
 {

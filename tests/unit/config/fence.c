@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Unit tests of config/fence.c: the fence's section as a whole, and the other lists of networks. */
-#include <criterion/criterion.h>
+#include "harness.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/network.h"
-#include "config/config-private.h"
 
 #define P "etc/p.conf:"
 #define BASE                                                                                       \
@@ -13,24 +13,6 @@
 	"policy { relay_domains = { b.example } }\n"                                               \
 	"route r { domains = { \"*\" } next_hops = { mx } }\n"
 #define LISTEN "listener l { address = \"::1\" port = 25 tls = none }\n"
-
-static int parse(struct config **out, const char *text, struct err *err)
-{
-	char *copy = strdup(text);
-	int rc = config_parse(out, "etc/p.conf", copy, strlen(copy), err);
-
-	free(copy);
-	return rc;
-}
-
-static struct config *parse_good(const char *text)
-{
-	struct config *config = NULL;
-	struct err err = {""};
-
-	cr_assert_eq(parse(&config, text, &err), 0, "%s", err.text);
-	return config;
-}
 
 static void expect_budgets(const char *name, const struct fence_budgets *budgets, uint64_t rate,
 	uint64_t burst, uint64_t all_rate, uint64_t all_burst)

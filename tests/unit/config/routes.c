@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Unit tests of config/hop.c and config/routes.c: next hops one by one, and routes together. */
-#include <criterion/criterion.h>
+#include "harness.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "config/config-private.h"
 
 struct hop_case {
 	const char *text;
@@ -113,15 +112,6 @@ Test(hop, refuses)
 #define BASE                                                                                       \
 	"hostname = a.example listener l { address = \"::1\" port = 25 tls = none }\n"             \
 	"policy { relay_domains = { b.example, x.y.c.example } }\n"
-
-static int parse(struct config **out, const char *text, struct err *err)
-{
-	char *copy = strdup(text);
-	int rc = config_parse(out, "etc/p.conf", copy, strlen(copy), err);
-
-	free(copy);
-	return rc;
-}
 
 /* Each has every relay domain covered, one way or another. */
 Test(routes, covers)

@@ -3,11 +3,9 @@
  * Unit tests of config/sts.c: published policies, and the keys around them: listeners that serve them,
  * required TLS, TLSA records, reports, what the watch keeps.
  */
-#include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "harness.h"
 
-#include "config/config-private.h"
+#include <stdio.h>
 
 #define P "etc/p.conf:"
 #define BASE                                                                                       \
@@ -18,24 +16,6 @@
 #define CERT "certificate c { chain = c.pem key = c.key }\n"
 #define WEB  "listener w { address = \"::1\" port = 443 protocol = https tls = implicit }\n"
 #define STS  "sts b.example { mx = { mx.example } }\n"
-
-static int parse(struct config **out, const char *text, struct err *err)
-{
-	char *copy = strdup(text);
-	int rc = config_parse(out, "etc/p.conf", copy, strlen(copy), err);
-
-	free(copy);
-	return rc;
-}
-
-static struct config *parse_good(const char *text)
-{
-	struct config *config = NULL;
-	struct err err = {""};
-
-	cr_assert_eq(parse(&config, text, &err), 0, "%s", err.text);
-	return config;
-}
 
 Test(sts, defaults)
 {
