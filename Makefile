@@ -90,14 +90,15 @@ FORCE:
 # The fence's programs for the kernel: an object without its debug sections (BTF stays), and the header
 # that carries it into gateway/fence/kernel.c. They know no kernel type, so nothing of the running kernel
 # is looked at. bpftool lives in sbin, which a user's PATH may lack.
-# No sharing of stack slots: without CAP_PERFMON the verifier forbids half a word where a pointer was before.
+# Without CAP_PERFMON the verifier forbids half a word on the stack where a pointer was before, in 6.1 where a number
+# was: so stack slots are not shared, and the fence is for v2, which has no registers of 32 bits to put aside.
 BPF_CLANG = $(CLANG) -target bpf -mcpu=v3 -O2 -g -mllvm -no-stack-slot-sharing -Wall -Wextra -Wshadow -Werror -I. \
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch)
 BPFTOOL = $(firstword $(shell command -v bpftool) /usr/sbin/bpftool)
 $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
 	@echo "  BPF   $@"
-	@$(BPF_CLANG) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+	@$(BPF_CLANG) -mcpu=v2 -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 	@llvm-strip -g $@
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	@$(BPFTOOL) gen skeleton $< name $*_bpf > $@.new

@@ -14,12 +14,14 @@
 #ifndef POSTERN_BPF_ABI_H
 #define POSTERN_BPF_ABI_H
 
+#include <linux/bpf.h>
 #include <linux/types.h>
 
-#define FENCE_ABI 1
+#define FENCE_ABI 2
 
 /* What a session is. Only the gateway promotes (socket storage `fence_classes`, by descriptor); NEW
- * is what a listening socket receives: from the SYN to the connection's being established. */
+ * is what a listening socket receives: from the SYN to the connection's being established. What passes
+ * there is counted when it is established, with no octets. */
 enum fence_class { FENCE_NEW, FENCE_PLAIN, FENCE_HANDSHAKE, FENCE_UPGRADED, FENCE_CLASSES };
 
 /* What is limited by rate, each with a burst (GCRA). */
@@ -66,12 +68,14 @@ enum fence_reason {
 	/* signals: seen, counted, never a verdict */
 	FENCE_SAW_CLIENT_HELLO,    /* a ClientHello in a session that is PLAIN */
 	FENCE_SAW_PLAIN_AFTER_TLS, /* a segment that is text in a session that is UPGRADED */
-	FENCE_SAW_FRAGMENT,  /* not the first: passed; the first without a TCP header: as a SYN */
-	FENCE_SAW_MALFORMED, /* cut short or senseless: passed, the kernel throws it away */
+	FENCE_SAW_FRAGMENT, /* not the first: passed; the first without a TCP header: as a SYN */
+	FENCE_SAW_MALFORMED, /* cut short or senseless: passed, the kernel throws it away. Behind more
+				headers than we follow: kept from listening sockets */
 	FENCE_REASONS
 };
 
-/* What is done. REFUSE: a SYN is dropped, a connection or a STARTTLS is answered 421. PAUSE: the
+/* What is done. REFUSE: a SYN, or the ACK that ends its handshake, is dropped, a connection or a STARTTLS
+ * is answered 421. PAUSE: the
  * segment passes, the gateway stops reading for a while. */
 enum fence_verdict { FENCE_VERDICT_PASS, FENCE_VERDICT_REFUSE, FENCE_VERDICT_PAUSE };
 
@@ -92,7 +96,8 @@ struct fence_rules {
 	__u32 abi;
 	__u8 bits_v4; /* of a source's prefix: 1 to 32 */
 	__u8 bits_v6; /* 1 to 128 */
-	__u8 pad[2];
+	__u8 piece;   /* segments of a session that are charged at once; 0: FENCE_PIECE_SEGMENTS */
+	__u8 pad;
 	__u32 sample;      /* every sample-th refusal is put into the ring buffer; 0: none */
 	__u32 strikes_max; /* then a penalty; 0: never */
 	__u64 penalty_ns;
@@ -124,7 +129,8 @@ struct fence_totals {
 	__u64 gauge[FENCE_GAUGES][FENCE_STANDINGS];
 };
 
-/* Map fence_counts, per-CPU array, by class * FENCE_REASONS + reason. */
+/* Map fence_counts, per-CPU array, by class * FENCE_REASONS + reason. What sessions send is counted as it
+ * is charged, in pieces. */
 struct fence_count {
 	__u64 packets;
 	__u64 bytes;
@@ -133,8 +139,8 @@ struct fence_count {
 /* Map fence_classes, socket storage. On a listening socket with BPF_F_CLONE: what its connections
  * begin as. Written by the gateway only. */
 struct fence_mark {
-	__u32 class; /* enum fence_class */
-	__u32 pad;
+	__u32 class;               /* enum fence_class */
+	struct bpf_spin_lock lock; /* by which the kernel writes in place: or it makes a new one */
 };
 
 /* Map fence_sessions, socket storage of connections: the programs' own. */
@@ -146,8 +152,17 @@ struct fence_session {
 	__u8 exempt;  /* allowed by the list: not metered */
 	__u8 counted; /* it is in the gauge OPEN: of the source and of the totals */
 	__u8 looks;   /* at how many plaintext segments was looked for a ClientHello */
-	__u8 pad[6];
+	__u8 piece;   /* of the rules */
+	__u8 class;   /* of what is gathered */
+	__u32 pad;
+	__u64 gathered; /* and not yet charged: octets, and above FENCE_GATHERED_BITS segments */
 };
+
+/* A session's octets are charged in pieces: when as many segments or octets have come, when its class
+ * changes, and at its end. */
+#define FENCE_PIECE_SEGMENTS 8
+#define FENCE_PIECE_BYTES    16384
+#define FENCE_GATHERED_BITS  40
 
 /*
  * Map fence_board, array of one, BPF_F_MMAPABLE: which sources are to be read no more for a while.
@@ -225,7 +240,7 @@ FENCE_SIZE(fence_source, 96);
 FENCE_SIZE(fence_totals, 112);
 FENCE_SIZE(fence_count, 16);
 FENCE_SIZE(fence_mark, 8);
-FENCE_SIZE(fence_session, 32);
+FENCE_SIZE(fence_session, 40);
 FENCE_SIZE(fence_board, 8 * (4 + 2 * FENCE_BOARD_PLACES));
 FENCE_SIZE(fence_net_key, 20);
 FENCE_SIZE(fence_net, 16);

@@ -49,29 +49,31 @@ static __always_inline struct fence_packet packet_of(struct __sk_buff *skb)
 }
 
 /* For a listening socket: a SYN, or the ACK that ends the handshake. */
-static __always_inline int on_listener(struct __sk_buff *skb, const struct fence_packet *packet,
-	enum fence_parsed parsed, const struct fence_spot *spot)
+FENCE_FUNCTION int on_listener(struct __sk_buff *skb)
 {
+	struct fence_packet packet = packet_of(skb);
+	struct fence_spot spot = {};
+	enum fence_parsed parsed = fence_parse_ip(&packet, &spot);
 	struct fence_syn syn;
 	__u8 to[16];
 
 	/* TCP found its header, we do not: nobody sends that in good faith. */
 	if (parsed == FENCE_PARSED_DEEP) {
-		fence_count(FENCE_NEW, FENCE_SAW_MALFORMED, packet->total);
+		fence_count(FENCE_NEW, FENCE_SAW_MALFORMED, packet.total);
 		return 0;
 	}
-	if (parsed != FENCE_PARSED_TCP || spot->resets)
+	if (parsed != FENCE_PARSED_TCP || spot.resets)
 		return 1;
 	/* No listening socket has use for a SYN with ACK; but at a request's number it makes a
 	 * connection that is never established, and so would never be counted. */
-	if (spot->answers)
+	if (spot.answers)
 		return 0;
 	syn.hook = FENCE_HOOK_CGROUP;
-	syn.bytes = packet->total;
-	syn.port = spot->port;
-	if (!fence_addresses(packet, syn.from, to))
+	syn.bytes = packet.total;
+	syn.port = spot.port;
+	if (!fence_addresses(&packet, syn.from, to))
 		return 1;
-	if (!spot->opens)
+	if (!spot.opens)
 		return fence_judge_ack(&syn);
 	return fence_judge_syn(&syn, !taken_by_xdp(skb));
 }
@@ -82,65 +84,92 @@ static __noinline void adopt(
 	struct __sk_buff *skb, struct bpf_sock *sk, const struct fence_rules *rules)
 {
 	struct fence_packet packet = packet_of(skb);
-	struct fence_session session;
 	__u8 from[16], to[16];
 
-	if (!fence_addresses(&packet, from, to))
-		return;
-	fence_session_fill(&session, rules, from, fence_now());
-	bpf_sk_storage_get(&fence_sessions, sk, &session, BPF_SK_STORAGE_GET_F_CREATE);
+	if (fence_addresses(&packet, from, to))
+		fence_session_make(sk, rules, from);
 }
 
 static __always_inline int on_session(
-	struct __sk_buff *skb, struct bpf_sock *sk, __u32 class, __u32 octets)
+	struct __sk_buff *skb, struct bpf_sock *sk, struct fence_segment *segment)
 {
-	struct fence_segment segment = {.class = class & (FENCE_CLASSES - 1), .at = octets};
 	const struct fence_rules *rules;
-	struct fence_session *session;
-	__u32 reason;
+	struct fence_session *session = bpf_sk_storage_get(&fence_sessions, sk, NULL, 0);
 
-	if (skb->len <= octets)
-		return 1;
-	segment.bytes = skb->len - octets;
-	rules = fence_rules_now();
-	if (!rules)
-		return 1;
-	session = bpf_sk_storage_get(&fence_sessions, sk, NULL, 0);
 	if (!session) {
+		rules = fence_rules_now();
+		if (!rules)
+			return 1;
 		adopt(skb, sk, rules);
 		session = bpf_sk_storage_get(&fence_sessions, sk, NULL, 0);
 	}
 	if (!session)
 		return 1;
-	if (session->exempt)
-		reason = FENCE_ALLOWED;
-	else
-		reason = fence_meter_segment(rules, session, &segment, fence_now());
-	fence_count(segment.class, reason, segment.bytes);
-	fence_signals(skb, session, &segment);
+	fence_signals(skb, session, segment);
+	fence_gather(session, segment->class, segment->bytes);
 	return 1;
 }
 
-/* The kernel runs this for full sockets only, the IP header at skb->data. */
+/* Where a segment's octets begin. */
+FENCE_FUNCTION __u32 octets_parsed(struct __sk_buff *skb)
+{
+	struct fence_packet packet = packet_of(skb);
+	struct fence_spot spot = {};
+
+	/* TCP found its header; where we do not, all of the segment counts. */
+	return fence_parse_ip(&packet, &spot) == FENCE_PARSED_TCP ? spot.octets : 0;
+}
+
+/* The same at fixed places, for nearly every packet; of what TCP has taken for its own. */
+static __always_inline __u32 octets_at(struct __sk_buff *skb, struct fence_segment *segment)
+{
+	const __u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	const __u32 usual = sizeof(struct tcphdr) + 12; /* with timestamps */
+	__u32 v4 = sizeof(struct iphdr), v6 = sizeof(struct ipv6hdr), at;
+
+	if (data + v4 + sizeof(struct tcphdr) <= end && data[0] == 0x45 &&
+		data[offsetof(struct iphdr, protocol)] == IPPROTO_TCP) {
+		at = v4 + (data[v4 + 12] >> 4) * 4;
+		if (at == v4 + usual && data + v4 + usual + 1 <= end)
+			segment->first = data[v4 + usual];
+		return at;
+	}
+	if (data + v6 + sizeof(struct tcphdr) <= end && data[0] >> 4 == 6 &&
+		data[offsetof(struct ipv6hdr, nexthdr)] == IPPROTO_TCP) {
+		at = v6 + (data[v6 + 12] >> 4) * 4;
+		if (at == v6 + usual && data + v6 + usual + 1 <= end)
+			segment->first = data[v6 + usual];
+		return at;
+	}
+	return octets_parsed(skb);
+}
+
+/* The kernel runs this for full sockets only, the IP header at skb->data. Most of what comes has no
+ * octets: it goes first. */
 SEC("cgroup_skb/ingress")
 int fence_ingress(struct __sk_buff *skb)
 {
-	struct fence_packet packet = packet_of(skb);
+	struct fence_segment segment = {.first = -1};
 	struct bpf_sock *sk = skb->sk;
 	const struct fence_mark *mark;
-	struct fence_spot spot = {};
-	enum fence_parsed parsed;
+	int listens;
 
 	if (!sk)
 		return 1;
+	listens = sk->state == BPF_TCP_LISTEN;
+	if (!listens) {
+		segment.at = octets_at(skb, &segment);
+		if (skb->len <= segment.at)
+			return 1;
+		segment.bytes = skb->len - segment.at;
+	}
 	mark = bpf_sk_storage_get(&fence_classes, sk, NULL, 0);
 	if (!mark)
 		return 1;
-	parsed = fence_parse_ip(&packet, &spot);
-	if (sk->state == BPF_TCP_LISTEN)
-		return on_listener(skb, &packet, parsed, &spot);
-	/* TCP found its header; where we do not, all of the segment counts. */
-	return on_session(skb, sk, mark->class, parsed == FENCE_PARSED_TCP ? spot.octets : 0);
+	if (listens)
+		return on_listener(skb) ? 1 : 0; /* the verifier knows no function's result */
+	segment.class = mark->class & (FENCE_CLASSES - 1);
+	return on_session(skb, sk, &segment);
 }
 
 /* ---- connections come and go ---- */
@@ -175,19 +204,6 @@ static __always_inline __u32 first_octets(struct bpf_sock_ops *ops)
 	return n > header ? n - header : 0;
 }
 
-static __noinline void meter_first(struct fence_session *session, __u32 class, __u32 bytes)
-{
-	struct fence_segment segment = {.class = class & (FENCE_CLASSES - 1), .bytes = bytes};
-	const struct fence_rules *rules = fence_rules_now();
-	__u32 reason = FENCE_ALLOWED;
-
-	if (!rules)
-		return;
-	if (!session->exempt)
-		reason = fence_meter_segment(rules, session, &segment, fence_now());
-	fence_count(segment.class, reason, segment.bytes);
-}
-
 /* Its address was not forged: here a connection costs. */
 static __noinline void charge_connection(const struct fence_session *session)
 {
@@ -214,44 +230,47 @@ static __always_inline void on_established(
 	struct bpf_sock_ops *ops, struct bpf_sock *sk, __u32 class)
 {
 	const struct fence_rules *rules = fence_rules_now();
-	struct fence_session fresh, *session;
+	struct fence_session *session;
 	__u8 address[16];
 	__u32 octets;
 
 	if (!rules)
 		return;
 	peer_of(ops, address);
-	fence_session_fill(&fresh, rules, address, fence_now());
 	/* It may be there: adopted a moment ago, by data that came before the connection was whole. */
-	session = bpf_sk_storage_get(&fence_sessions, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE);
+	session = fence_session_make(sk, rules, address);
 	if (!session || session->counted)
 		return;
 	fence_count(FENCE_NEW, session->exempt ? FENCE_ALLOWED : FENCE_PASS, 0);
 	if (!session->exempt) {
 		session->counted = 1;
 		charge_connection(session);
-		bpf_sock_ops_cb_flags_set(
-			ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	}
 	octets = first_octets(ops);
 	if (octets)
-		meter_first(session, class, octets);
+		fence_gather(session, class & (FENCE_CLASSES - 1), octets);
+	bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 static __always_inline void on_closed(struct bpf_sock *sk)
 {
 	struct fence_session *session = bpf_sk_storage_get(&fence_sessions, sk, NULL, 0);
-	struct fence_totals *totals = fence_totals_now();
+	struct fence_totals *totals;
 	struct fence_source *source;
 	struct fence_key key;
 
-	if (!session || !session->counted || !totals)
+	if (!session)
+		return;
+	if (session->gathered)
+		fence_settle(session);
+	totals = fence_totals_now();
+	if (!session->counted || !totals)
 		return;
 	session->counted = 0;
 	__builtin_memcpy(key.address, session->source, sizeof(key.address));
 	source = bpf_map_lookup_elem(&fence_sources, &key);
 	if (source)
-		fence_gauge_drop(&source->gauge[FENCE_OPEN]);
+		fence_open_drop(source);
 	__sync_fetch_and_add(FENCE_AT(totals->gauge[FENCE_OPEN], session->standing), -1);
 }
 
@@ -339,9 +358,7 @@ static __always_inline int on_ip(const struct fence_packet *packet)
 	return 1;
 }
 
-/* Frames of several buffers, too: the headers are in the first. */
-SEC("xdp.frags")
-int fence_xdp(struct xdp_md *ctx)
+static __noinline int on_frame(struct xdp_md *ctx)
 {
 	struct fence_packet packet = {.data = (void *)(long)ctx->data,
 		.end = (void *)(long)ctx->data_end,
@@ -359,4 +376,41 @@ int fence_xdp(struct xdp_md *ctx)
 	packet.at = at;
 	packet.total -= at;
 	return on_ip(&packet) ? XDP_PASS : XDP_DROP;
+}
+
+/* TCP without a SYN, at fixed places, or no TCP: nearly every frame. */
+static __always_inline int no_syn(const void *data, const void *end)
+{
+	const struct ethhdr *ethernet = data;
+	const struct iphdr *v4 = (const void *)(ethernet + 1);
+	const struct ipv6hdr *v6 = (const void *)(ethernet + 1);
+	const struct tcphdr *tcp;
+	__u32 syn;
+
+	if ((const void *)(v4 + 1) + sizeof(*tcp) > end)
+		return 0;
+	if (ethernet->h_proto == bpf_htons(ETH_P_IP)) {
+		tcp = (const void *)(v4 + 1);
+		syn = tcp->syn;
+		barrier_var(syn); /* or one load for both versions, from a pointer plus a number */
+		return v4->protocol != IPPROTO_TCP ||
+		       (*(const __u8 *)v4 == 0x45 && !syn &&
+			       !(v4->frag_off & bpf_htons(FENCE_IP_OFFSET | FENCE_IP_MORE)));
+	}
+	if ((const void *)(v6 + 1) + sizeof(*tcp) > end)
+		return 0;
+	tcp = (const void *)(v6 + 1);
+	syn = tcp->syn;
+	barrier_var(syn);
+	return ethernet->h_proto == bpf_htons(ETH_P_IPV6) && v6->version == 6 &&
+	       v6->nexthdr == IPPROTO_TCP && !syn;
+}
+
+/* Frames of several buffers, too: the headers are in the first. */
+SEC("xdp.frags")
+int fence_xdp(struct xdp_md *ctx)
+{
+	if (no_syn((void *)(long)ctx->data, (void *)(long)ctx->data_end))
+		return XDP_PASS;
+	return on_frame(ctx);
 }

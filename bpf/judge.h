@@ -51,15 +51,20 @@ static __always_inline struct fence_totals *fence_totals_now(void)
 	return bpf_map_lookup_elem(&fence_totals, &zero);
 }
 
-static __always_inline void fence_count(__u32 class, __u32 reason, __u64 bytes)
+static __always_inline void fence_count_all(__u32 class, __u32 reason, __u64 packets, __u64 bytes)
 {
 	__u32 key = class * FENCE_REASONS + reason;
 	struct fence_count *count = bpf_map_lookup_elem(&fence_counts, &key);
 
 	if (!count)
 		return;
-	count->packets++;
+	count->packets += packets;
 	count->bytes += bytes;
+}
+
+static __always_inline void fence_count(__u32 class, __u32 reason, __u64 bytes)
+{
+	fence_count_all(class, reason, 1, bytes);
 }
 
 /* A new source, or the spare one where there is no room. Seldom, so a function of its own. What it
@@ -97,14 +102,28 @@ static __always_inline __u32 fence_standing_of(const struct fence_key *source, _
 	return fence_runs(until, now) ? FENCE_BEHAVED : FENCE_STRANGER;
 }
 
+/* A key of the lists, put together in whole words: 6.1 takes no half of one where the other half was. */
+union fence_net_words {
+	struct {
+		__u32 before;
+		struct fence_net_key key;
+	};
+	__u64 words[3];
+};
+
 /* What the lists say about an address: FENCE_PASS: nothing. */
 static __always_inline enum fence_reason fence_listed(const __u8 address[16], __u64 now)
 {
-	struct fence_net_key key = {.bits = 128};
+	union fence_net_words whole;
 	const struct fence_net *net;
 
-	__builtin_memcpy(key.address, address, sizeof(key.address));
-	net = bpf_map_lookup_elem(&fence_nets, &key);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	whole.words[0] = 128ull << 32;
+#else
+	whole.words[0] = 128;
+#endif
+	__builtin_memcpy(&whole.words[1], address, 16);
+	net = bpf_map_lookup_elem(&fence_nets, &whole.key);
 	if (!net || (net->until_ns && net->until_ns <= now))
 		return FENCE_PASS;
 	return net->action == FENCE_ACTION_ALLOW ? FENCE_ALLOWED : FENCE_BLOCKED;

@@ -28,7 +28,10 @@
  *	  their own, looked at once (with any arguments, NULL too) rather than for each way that leads
  *	  to a call;
  *	- one of two neighbours is chosen by a branch: a pointer plus a number in a register would need
- *	  a mask, and from then on no two ways count as the same.
+ *	  a mask, and from then on no two ways count as the same;
+ *	- what may be NULL is tested once: speculation does not believe a test that was made before;
+ *	- what is put on the stack is put there in whole words, and not by a helper that is told a length
+ *	  it cannot know (6.1 takes a number there for a pointer put aside).
  */
 #ifdef __bpf__
 #define FENCE_FUNCTION __attribute__((weak, noinline)) /* weak: nothing is guessed about it */
@@ -176,17 +179,30 @@ static __always_inline int fence_full(__u64 n, __u32 max)
 	return max != 0 && n >= max;
 }
 
+/* gauge[FENCE_OPEN] in the word of both. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define FENCE_OPEN_ONE 1ull
+#else
+#define FENCE_OPEN_ONE (1ull << 32)
+#endif
+#define FENCE_OPEN_MASK (0xffffffffull * FENCE_OPEN_ONE)
+
 /* A source that was pushed out of its table comes back at 0 while its connections live on. */
-static __always_inline void fence_gauge_drop(__u32 *gauge)
+static __always_inline void fence_open_drop(struct fence_source *source)
 {
+	__u64 *pair =
+		(__u64 *)source->gauge; /* both: the programs have no swap of less than 64 bits */
+
 	FENCE_LOOP
 	for (int i = 0; i < FENCE_TRIES; i++) {
-		__u32 old = *(volatile __u32 *)gauge;
+		__u64 old = *(volatile __u64 *)pair;
 
-		if (old == 0 || __sync_val_compare_and_swap(gauge, old, old - 1) == old)
+		if ((old & FENCE_OPEN_MASK) == 0 ||
+			__sync_val_compare_and_swap(pair, old, old - FENCE_OPEN_ONE) == old)
 			return;
 	}
-	__sync_fetch_and_add(gauge, -1); /* so many at a time: it is not at 0 */
+	__sync_fetch_and_add(
+		&source->gauge[FENCE_OPEN], -1); /* so many at a time: it is not at 0 */
 }
 
 /* ---- decisions ---- */

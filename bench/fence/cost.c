@@ -11,7 +11,8 @@
  *
  * The programs at a cgroup need a socket with storage, which a test run has not; so all that
  * concerns sessions is measured the second way. Clients' sockets are outside of the cgroup, so only
- * what reaches the server is counted.
+ * what reaches the server is counted. Octets are charged in pieces: a segment's figure has its part of
+ * that in it.
  *
  * Exit codes: 0, 77 where bpf(2) or a cgroup is not to be had, 2.
  */
@@ -38,6 +39,7 @@
 #define NEW_SOURCES    20000
 #define STRANGER4      "198.51.100.1"
 #define STRANGER6      "2001:db8:2::1"
+#define UNKNOWN4       "198.51.100.2"
 #define BLOCKED4       "192.0.2.1"
 #define PENALIZED4     "198.51.100.9"
 #define ROOMY          1000000000ull /* units a second: limited, and never over it */
@@ -70,8 +72,10 @@ static struct fence_rules roomy(void)
 	return rules;
 }
 
+/* STRANGER4 was here before: what it has used up is looked at. */
 static void prepare(const struct fence_rules *rules)
 {
+	const struct fence_source known = {0};
 	uint8_t address[16];
 
 	rig_reset(rules);
@@ -80,6 +84,8 @@ static void prepare(const struct fence_rules *rules)
 	rig_net("203.0.113.0", 24, FENCE_ACTION_ALLOW, 0);
 	case_address(PENALIZED4, address);
 	rig_penalty(address, rig_now_ns() + 3600 * FENCE_NS);
+	case_address(STRANGER4, address);
+	rig_source_put(address, &known);
 }
 
 /* ---- by test runs ---- */
@@ -127,6 +133,8 @@ static void measure_xdp(void)
 	rig_rules(&tight);
 	xdp("SYN refused by its source's budget",
 		&(struct frame_spec){.from = STRANGER4, .flags = FRAME_SYN});
+	xdp("SYN refused by the limit of SYNs",
+		&(struct frame_spec){.from = UNKNOWN4, .flags = FRAME_SYN});
 	rig_rules(&tight_all);
 	xdp("SYN refused by the budget behind it",
 		&(struct frame_spec){.from = STRANGER4, .flags = FRAME_SYN});

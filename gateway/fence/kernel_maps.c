@@ -107,10 +107,11 @@ void fence_kernel_rules(struct fence_kernel *kernel, const struct fence_rules *r
 	checked(bpf_map_update_elem(kernel->maps[KERNEL_MAP_RULES], &zero, rules, BPF_ANY));
 }
 
+/* With the lock a mark that is there is written over in its place. */
 int fence_kernel_mark(struct fence_kernel *kernel, int fd, enum fence_class class)
 {
 	struct fence_mark mark = {.class = class};
-	int res = bpf_map_update_elem(kernel->maps[KERNEL_MAP_CLASSES], &fd, &mark, BPF_ANY);
+	int res = bpf_map_update_elem(kernel->maps[KERNEL_MAP_CLASSES], &fd, &mark, BPF_F_LOCK);
 
 	checked(res);
 	return res;

@@ -21,6 +21,7 @@ struct fence_rules case_rules(const struct fence_case *test)
 	struct fence_rules rules = test->rules;
 
 	rules.abi = FENCE_ABI;
+	rules.piece = 1;
 	if (rules.bits_v4 == 0)
 		rules.bits_v4 = 32;
 	if (rules.bits_v6 == 0)

@@ -136,9 +136,12 @@ static void put_tcp(struct frame *frame, const struct frame_spec *spec, const ui
 	uint32_t sum = IPPROTO_TCP;
 
 	frame->tcp = frame->n;
-	put16(frame, 40000);
+	put16(frame, spec->from_port ? spec->from_port : 40000);
 	put16(frame, spec->port ? spec->port : FRAME_PORT);
-	put_zeros(frame, 8);
+	put16(frame, spec->seq >> 16);
+	put16(frame, spec->seq & 0xffff);
+	put16(frame, spec->ack >> 16);
+	put16(frame, spec->ack & 0xffff);
 	put8(frame, TCP_BYTES / 4 << 4);
 	put8(frame, spec->flags);
 	put16(frame, 65535);

@@ -25,9 +25,11 @@ struct frame_extension {
 };
 
 struct frame_spec {
-	const char *from; /* decides whether it is IPv4 or IPv6 */
-	const char *to;   /* NULL: 127.0.0.1 or ::1 */
-	uint16_t port;    /* 0: FRAME_PORT */
+	const char *from;   /* decides whether it is IPv4 or IPv6 */
+	const char *to;     /* NULL: 127.0.0.1 or ::1 */
+	uint16_t port;      /* 0: FRAME_PORT */
+	uint16_t from_port; /* 0: 40000 */
+	uint32_t seq, ack;
 	uint8_t flags;    /* enum frame_flag */
 	uint8_t protocol; /* 0: TCP */
 	unsigned tags;

@@ -227,7 +227,7 @@ void rig_mark(int fd, enum fence_class class)
 	if (class == FENCE_CLASSES)
 		KT_MUST(bpf_map_delete_elem(FD(fence_classes), &fd) == 0);
 	else
-		KT_MUST(bpf_map_update_elem(FD(fence_classes), &fd, &mark, BPF_ANY) == 0);
+		KT_MUST(bpf_map_update_elem(FD(fence_classes), &fd, &mark, BPF_F_LOCK) == 0);
 }
 
 /* ---- looking ---- */

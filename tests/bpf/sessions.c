@@ -24,7 +24,7 @@
 #define BULK_BYTES (1 << 20)
 
 static const struct fence_rules no_limits = {
-	.abi = FENCE_ABI, .bits_v4 = 32, .bits_v6 = 64, .hash_key = {11, 22}};
+	.abi = FENCE_ABI, .bits_v4 = 32, .bits_v6 = 64, .piece = 1, .hash_key = {11, 22}};
 
 static struct fence_source source_of(const char *text)
 {

@@ -91,7 +91,8 @@ static void test_looks(void)
 
 static int test(void)
 {
-	const struct fence_rules rules = {.abi = FENCE_ABI, .bits_v4 = 32, .bits_v6 = 64};
+	const struct fence_rules rules = {
+		.abi = FENCE_ABI, .bits_v4 = 32, .bits_v6 = 64, .piece = 1};
 	char line[513];
 
 	rig_open();

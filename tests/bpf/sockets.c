@@ -133,6 +133,11 @@ static bool wait_for(int fd, short events)
 	return poll(&poll_fd, 1, SOCKETS_WAIT_MS_MAX) == 1 && (poll_fd.revents & events);
 }
 
+bool sockets_wait(int fd)
+{
+	return wait_for(fd, POLLIN);
+}
+
 struct pair sockets_connect(int client, enum fence_reason *reason)
 {
 	struct pair pair = {client, -1};

@@ -37,6 +37,8 @@ struct pair sockets_connect(int client, enum fence_reason *reason);
 /* Sends one segment; waits until `class` has counted it. FENCE_REASONS: it did not. */
 enum fence_reason sockets_send(
 	const struct pair *pair, const void *data, size_t n, enum fence_class class);
+/* Waits until there is something to receive. */
+bool sockets_wait(int fd);
 /* Both ends, at once. */
 void sockets_shut(struct pair *pair);
 

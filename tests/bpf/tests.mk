@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 #
-# Builds the tests of bpf/ into $(BUILD)/tests/bpf/: packets, sessions and signals stand on libbpf alone (and run in
-# the test machines), agree on the gateway's base and fence besides. BPF_TESTS lists the programs.
+# Builds the tests of bpf/ into $(BUILD)/tests/bpf/: they stand on libbpf
+# alone (and run in the test machines), agree on the gateway's base and fence besides. BPF_TESTS lists the programs.
 
 BUILD ?= build
 BPF_TEST_OBJ = $(BUILD)/tests/bpf/obj
 BPF_TEST_SHARED = $(addprefix $(BPF_TEST_OBJ)/,cases.o case_run.o rig.o) $(BUILD)/tests/kernel/obj/ktest.o
-BPF_TESTS = $(addprefix $(BUILD)/tests/bpf/,packets sessions signals agree)
+BPF_TESTS = $(addprefix $(BUILD)/tests/bpf/,packets sessions pieces signals attacks agree)
 
 $(BPF_TEST_OBJ)/%.o: tests/bpf/%.c $(BUILD)/bpf/fence.skel.h
 	@mkdir -p $(@D)
@@ -15,6 +15,8 @@ $(BPF_TEST_OBJ)/%.o: tests/bpf/%.c $(BUILD)/bpf/fence.skel.h
 
 $(BUILD)/tests/bpf/packets: $(addprefix $(BPF_TEST_OBJ)/,packets.o frames.o)
 $(BUILD)/tests/bpf/sessions: $(addprefix $(BPF_TEST_OBJ)/,sessions.o sockets.o ground.o frames.o)
+$(BUILD)/tests/bpf/pieces: $(addprefix $(BPF_TEST_OBJ)/,pieces.o sockets.o ground.o)
+$(BUILD)/tests/bpf/attacks: $(addprefix $(BPF_TEST_OBJ)/,attacks.o sockets.o ground.o frames.o)
 $(BUILD)/tests/bpf/signals: $(addprefix $(BPF_TEST_OBJ)/,signals.o sockets.o ground.o)
 $(BPF_TEST_OBJ)/limiter.o: CFLAGS += -Igateway
 $(BUILD)/tests/bpf/agree: $(addprefix $(BPF_TEST_OBJ)/,agree.o limiter.o sockets.o ground.o frames.o) \
