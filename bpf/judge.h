@@ -213,9 +213,9 @@ static __noinline int fence_source_tell(struct fence_key *key, __u32 reason, __u
 static __always_inline enum fence_reason fence_judge_room(const struct fence_rules *rules,
 	struct fence_key *key, __u32 standing, int takes, __u64 now)
 {
-	const struct fence_source *source = bpf_map_lookup_elem(&fence_sources, key);
+	struct fence_source *source = bpf_map_lookup_elem(&fence_sources, key);
 	enum fence_reason reason = FENCE_PASS;
-	const struct fence_totals *totals;
+	struct fence_totals *totals;
 
 	if (source)
 		reason = fence_look_source(rules, source, standing, now);

@@ -77,8 +77,12 @@ static __always_inline enum fence_try fence_take_once(
 	__u64 old = *(volatile __u64 *)tat;
 	__u64 to = fence_later(old, now) + cost;
 
-	if (to > limit)
+	if (to > limit) {
+		/* Debt of a burst that was greater, before a reload. */
+		if (old > limit)
+			__sync_val_compare_and_swap(tat, old, limit);
 		return FENCE_REFUSED;
+	}
 	return __sync_val_compare_and_swap(tat, old, to) == old ? FENCE_TAKEN : FENCE_LOST;
 }
 
@@ -112,13 +116,17 @@ static __always_inline int fence_take(
 	return fence_take_again(tat, cost, limit, now);
 }
 
-/* Would fence_take() take a unit now? */
-static __always_inline int fence_has(const __u64 *tat, const struct fence_rate *rate, __u64 now)
+/* Would fence_take() take a unit now? Takes nothing, but cuts debt that no charge could have made: of
+ * a burst that was greater, before a reload. */
+static __always_inline int fence_has(__u64 *tat, const struct fence_rate *rate, __u64 now)
 {
-	__u64 old = *(const volatile __u64 *)tat;
+	__u64 old = *(volatile __u64 *)tat, limit = now + rate->burst;
 
-	return rate->interval == 0 ||
-	       fence_later(old, now) + fence_cost(rate, 1) <= now + rate->burst;
+	if (rate->interval == 0)
+		return 1;
+	if (old > limit + FENCE_PAUSE_NS_MAX)
+		__sync_val_compare_and_swap(tat, old, limit + FENCE_PAUSE_NS_MAX);
+	return fence_later(old, now) + fence_cost(rate, 1) <= limit;
 }
 
 /* Returns the new tat; 0: lost. */
@@ -208,8 +216,8 @@ static __always_inline void fence_open_drop(struct fence_source *source)
 /* ---- decisions ---- */
 
 /* Is there room for a connection more? Two functions that only look. */
-static __always_inline enum fence_reason fence_look_source(const struct fence_rules *rules,
-	const struct fence_source *source, __u32 standing, __u64 now)
+static __always_inline enum fence_reason fence_look_source(
+	const struct fence_rules *rules, struct fence_source *source, __u32 standing, __u64 now)
 {
 	if (fence_full(
 		    source->gauge[FENCE_OPEN], *FENCE_AT(rules->source_max[FENCE_OPEN], standing)))
@@ -220,8 +228,8 @@ static __always_inline enum fence_reason fence_look_source(const struct fence_ru
 	return FENCE_PASS;
 }
 
-static __always_inline enum fence_reason fence_look_all(const struct fence_rules *rules,
-	const struct fence_totals *totals, __u32 standing, __u64 now)
+static __always_inline enum fence_reason fence_look_all(
+	const struct fence_rules *rules, struct fence_totals *totals, __u32 standing, __u64 now)
 {
 	if (fence_full(*FENCE_AT(totals->gauge[FENCE_OPEN], standing),
 		    *FENCE_AT(rules->all_max[FENCE_OPEN], standing)))

@@ -146,3 +146,25 @@ Test(fence_words, verdicts)
 		cr_expect_eq(fence_reason_verdict((enum fence_reason)i), verdicts[i], "%s",
 			fence_reason_word((enum fence_reason)i));
 }
+
+/* A reload to a smaller burst: what was used of the greater one is not waited for. */
+Test(fence_rules, debt_of_a_greater_burst_is_cut)
+{
+	struct fence_rate before = fence_rate_make(1, 100), after = fence_rate_make(1, 2);
+	__u64 now = 1000 * SECOND_NS, tat = 0;
+
+	for (int i = 0; i < 100; i++)
+		cr_expect(fence_take(&tat, &before, 1, now), "%d", i);
+	cr_expect_not(fence_take(&tat, &before, 1, now));
+	cr_expect_eq(tat, now + 100 * SECOND_NS, "a refusal takes nothing");
+	cr_expect_not(fence_has(&tat, &before, now));
+	cr_expect_eq(tat, now + 100 * SECOND_NS, "nor does a look");
+	cr_expect_not(fence_has(&tat, &after, now));
+	cr_expect_eq(tat, now + 2 * SECOND_NS + FENCE_PAUSE_NS_MAX, "as far as a charge goes");
+	cr_expect_not(fence_take(&tat, &after, 1, now));
+	cr_expect_eq(tat, now + 2 * SECOND_NS);
+	cr_expect_not(fence_take(&tat, &after, 1, now + SECOND_NS - 1));
+	cr_expect(fence_take(&tat, &after, 1, now + SECOND_NS));
+	cr_expect_not(fence_take(&tat, &after, 1, now + SECOND_NS));
+	cr_expect(fence_take(&tat, &before, 1, now + SECOND_NS), "and back");
+}
