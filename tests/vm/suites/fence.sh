@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The fence on this kernel: its programs pass the verifier and the tests of tests/bpf, which print how
-# many instructions the verifier walked; then the gateway with kernel TLS: a session's class in the map at each of its stages.
+# The fence on this kernel: its programs pass the verifier and the tests of tests/bpf, which print
+# how many instructions the verifier walked; then the gateway with kernel TLS: a session's class in the
+# map at each of its stages.
 
 . /vm/suites/lib.sh
 
@@ -24,6 +25,7 @@ classes_counted()
 
 echo /bin/modprobe >/proc/sys/kernel/modprobe
 modprobe tls
+modprobe tun
 for path in /vm/bpf/*; do
 	[ ! -x "$path" ] || program "$path"
 done
