@@ -256,8 +256,9 @@ static bool on_fence(void *ctx, const struct control_fence_request *request, str
 static bool on_sts(void *ctx, const struct control_sts_request *request, struct json_t **answer)
 {
 	struct child *child = ctx;
+	const struct sts_facts facts = {child->facts->config, &child->published, &child->state};
 
-	*answer = sts_answer(child->facts->config, &child->published, request);
+	*answer = sts_answer(&facts, request);
 	return true;
 }
 

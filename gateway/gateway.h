@@ -9,6 +9,7 @@
  *	fence_json.c  its questions about the fence, and what operators do to the lists
  *	publish.c  certificates and published policies: read and checked together, handed to the child
  *	sts_json.c  the control socket's questions about them
+ *	sts_kept_json.c  its questions about what is remembered of TLS with others
  *	folder.c   folders that the parent makes for the child
  *	state.c    what is remembered over a restart beside the mail
  *	reload.c   what is told of a reload's end
@@ -231,9 +232,21 @@ MUST_USE struct json_t *fence_answer(
 
 struct control_sts_request;
 
+struct sts_facts {
+	const struct config *config;
+	const struct published *published;
+	const struct state *state;
+};
+
 /* For control_hooks.sts: the whole answer, a new reference; NULL: memory is short. */
-MUST_USE struct json_t *sts_answer(const struct config *config, const struct published *published,
-	const struct control_sts_request *request);
+MUST_USE struct json_t *sts_answer(
+	const struct sts_facts *facts, const struct control_sts_request *request);
+
+/* ---- sts_kept_json.c: of these, what the state knows ---- */
+
+/* "sts" of the answer, as above. */
+MUST_USE struct json_t *sts_report_json(
+	const struct sts_facts *facts, const struct control_sts_request *request);
 
 /* ---- sandbox.c ---- */
 

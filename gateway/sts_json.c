@@ -225,12 +225,13 @@ static json_t *records_answer(const struct config *config, const struct publishe
 		"domains", domains, "next", next, "host", host_json(config, published)));
 }
 
-json_t *sts_answer(const struct config *config, const struct published *published,
-	const struct control_sts_request *request)
+json_t *sts_answer(const struct sts_facts *facts, const struct control_sts_request *request)
 {
 	switch (request->action) {
 	case CONTROL_STS_RECORDS:
-		return records_answer(config, published, request);
+		return records_answer(facts->config, facts->published, request);
+	case CONTROL_STS_REPORT:
+		return answer_of(sts_report_json(facts, request));
 	case CONTROL_STS_ACTIONS:
 		break;
 	}

@@ -10,16 +10,19 @@
 
 #include "tools/posternctl.h"
 
-#define DOMAINS_MAX 1000000 /* of all pieces; more is no answer of a gateway */
+#define ENTRIES_MAX 1000000 /* of all pieces; more is no answer of a gateway */
 
 static int records_run(const struct options *options);
+static int report_run(const struct options *options);
 
 static const struct action {
 	const char *word;
 	int words_max; /* after the word */
+	bool day;      /* takes --day */
 	int (*run)(const struct options *options);
 } actions[] = {
-	{"records", 1, records_run},
+	{"records", 1, false, records_run},
+	{"report", 1, true, report_run},
 };
 
 /* ---- asking ---- */
@@ -45,6 +48,59 @@ static int sts_ask(const struct options *options, const char *action, json_t *re
 		*sts = json_incref(json_object_get(answer, "sts"));
 	json_decref(answer);
 	return result;
+}
+
+/* The request for a piece: what the command line says, and where to go on. */
+static json_t *piece_request(const struct options *options, const json_t *next)
+{
+	json_t *request = json_object();
+
+	if (options->words_n > 2)
+		json_object_set_new(request, "domain", json_string(options->words[2]));
+	if (options->day != NULL)
+		json_object_set_new(request, "day", json_string(options->day));
+	if (next != NULL)
+		json_object_set_new(
+			request, json_is_integer(next) ? "from" : "after", json_deep_copy(next));
+	return request;
+}
+
+static const json_t *next_of(const json_t *piece)
+{
+	const json_t *next = json_object_get(piece, "next");
+
+	return json_is_integer(next) || json_is_string(next) ? next : NULL;
+}
+
+/* Appends what all pieces have at `key`; *last: the last piece, for what stands beside that. */
+static int pieces_ask(const struct options *options, const char *action, const char *key,
+	json_t *all, json_t **last)
+{
+	json_t *piece = NULL;
+	size_t got;
+	int result;
+
+	do {
+		json_t *request = piece_request(options, next_of(piece));
+
+		got = json_array_size(all);
+		json_decref(piece);
+		result = sts_ask(options, action, request, &piece);
+		json_array_extend(all, json_object_get(piece, key));
+		/* A piece with nothing in it, but with a next one, would go on for ever. */
+	} while (result == EXIT_OK && next_of(piece) != NULL && json_array_size(all) > got &&
+		 got < ENTRIES_MAX);
+	*last = piece;
+	return result;
+}
+
+/* EXIT_NOTHING, and why there is nothing. */
+static int nothing(const struct options *options, const char *why)
+{
+	fputs("posternctl: ", stderr);
+	show_clean(stderr, options->words_n > 2 ? options->words[2] : "sts");
+	fprintf(stderr, ": %s\n", why);
+	return EXIT_NOTHING;
 }
 
 /* ---- records ---- */
@@ -86,47 +142,16 @@ static void host_put(const json_t *host)
 	records_put(records);
 }
 
-/* All domains of all pieces, and the host once. */
-static int records_collect(const struct options *options, json_t *all, json_t **host)
-{
-	const char *domain = options->words_n > 2 ? options->words[2] : NULL;
-	json_t *piece = NULL, *next = NULL;
-	size_t got;
-	int result;
-
-	do {
-		json_t *request = json_object();
-
-		if (domain != NULL)
-			json_object_set_new(request, "domain", json_string(domain));
-		if (json_is_integer(next))
-			json_object_set(request, "from", next);
-		got = json_array_size(all);
-		json_decref(piece);
-		result = sts_ask(options, "records", request, &piece);
-		json_array_extend(all, json_object_get(piece, "domains"));
-		next = json_object_get(piece, "next");
-		/* A piece without a domain, but with a next one, would go on for ever. */
-	} while (result == EXIT_OK && json_is_integer(next) && json_array_size(all) > got &&
-		 got < DOMAINS_MAX);
-	*host = json_incref(json_object_get(piece, "host"));
-	json_decref(piece);
-	return result;
-}
-
 static int records_run(const struct options *options)
 {
-	json_t *domains = json_array(), *host = NULL, *root;
-	int result = records_collect(options, domains, &host);
+	json_t *domains = json_array(), *last = NULL, *host, *root;
+	int result = pieces_ask(options, "records", "domains", domains, &last);
 
+	host = json_object_get(last, "host");
 	root = json_pack("{s:O, s:O?}", "domains", domains, "host", host);
-	if (result == EXIT_OK && json_array_size(domains) == 0) {
-		result = EXIT_NOTHING;
-		fputs("posternctl: ", stderr);
-		show_clean(stderr, options->words_n > 2 ? options->words[2] : "sts");
-		fputs(": no policy is published; section sts of postern.conf(5) makes one\n",
-			stderr);
-	}
+	if (result == EXIT_OK && json_array_size(domains) == 0)
+		result = nothing(options, "no policy is published; section sts of postern.conf(5) "
+					  "makes one");
 	if (options->json && (result == EXIT_OK || result == EXIT_NOTHING)) {
 		json_put(root);
 	} else if (result == EXIT_OK) {
@@ -136,7 +161,40 @@ static int records_run(const struct options *options)
 	}
 	json_decref(root);
 	json_decref(domains);
-	json_decref(host);
+	json_decref(last);
+	return result;
+}
+
+/* ---- report ---- */
+
+/* The last piece with all that came before it. */
+static json_t *pieces_root(json_t *last, const char *key, json_t *all)
+{
+	json_t *root = json_copy(last);
+
+	json_object_del(root, "next");
+	json_object_set(root, key, all);
+	return root;
+}
+
+static int report_run(const struct options *options)
+{
+	json_t *reports = json_array(), *last = NULL, *root;
+	int result = pieces_ask(options, "report", "reports", reports, &last);
+
+	root = pieces_root(last, "reports", reports);
+	if (result == EXIT_OK && !json_is_true(json_object_get(last, "on")))
+		result = nothing(options, "no route has tls = policy, so nothing is counted");
+	else if (result == EXIT_OK && json_array_size(reports) == 0)
+		result = nothing(options, "nothing was counted on this day; today and the two days "
+					  "before it are kept");
+	if (options->json && (result == EXIT_OK || result == EXIT_NOTHING))
+		json_put(root);
+	else if (result == EXIT_OK)
+		show_report(root);
+	json_decref(root);
+	json_decref(reports);
+	json_decref(last);
 	return result;
 }
 
@@ -152,6 +210,8 @@ int sts_run(struct options *options)
 		if (options->words_n - 2 > actions[i].words_max)
 			return usage_wrong(
 				"not understood: ", options->words[2 + actions[i].words_max]);
+		if (options->day != NULL && !actions[i].day)
+			return usage_wrong("--day does not go with sts ", word);
 		return actions[i].run(options);
 	}
 	return usage_wrong("there is no command sts ", word);

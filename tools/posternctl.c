@@ -60,6 +60,8 @@ static const char usage[] =
 	"  fence samples [--limit N]            the last refusals that were written down\n"
 	"\n"
 	"  sts records [DOMAIN]                 DNS records to add for what is published\n"
+	"  sts report [DOMAIN] [--day DAY]      what came of TLS with other domains today,\n"
+	"                                       or on a day like 2026-11-21\n"
 	"\n"
 	"  -s, --socket SOCKET   the gateway's control socket\n"
 	"  -c, --config CONFIG   take the socket's path from this configuration\n"
@@ -286,6 +288,7 @@ int usage_wrong(const char *what, const char *which)
 static int option_take(struct options *options, int c, const char *name)
 {
 	char what[96];
+	uint32_t day;
 
 	switch (c) {
 	case 's':
@@ -310,6 +313,11 @@ static int option_take(struct options *options, int c, const char *name)
 	case 'F':
 		options->force = true;
 		return -1;
+	case 'd':
+		options->day = optarg;
+		if (clock_day_parse(optarg, &day))
+			return -1;
+		return usage_wrong("--day needs a day as 2026-11-21, not ", optarg);
 	case 'f':
 		if (fence_option(options, name, optarg))
 			return -1;
@@ -345,7 +353,8 @@ static int options_parse(struct options *options, int argc, char **argv)
 		{"older-than", required_argument, NULL, 'q'},
 		{"younger-than", required_argument, NULL, 'q'},
 		{"limit", required_argument, NULL, 'q'}, {"for", required_argument, NULL, 'f'},
-		{"by", required_argument, NULL, 'f'}, {"force", no_argument, NULL, 'F'}, {0}};
+		{"by", required_argument, NULL, 'f'}, {"force", no_argument, NULL, 'F'},
+		{"day", required_argument, NULL, 'd'}, {0}};
 	int c, result, which = 0;
 
 	while ((c = getopt_long(argc, argv, "s:c:t:jhV", longs, &which)) != -1) {
@@ -417,6 +426,8 @@ static int options_check(const struct options *options, bool queue, bool fence, 
 		return usage_wrong("options of queue do not go with ", word);
 	if (!fence && (options->for_s != 0 || options->by != NULL || options->force))
 		return usage_wrong("options of fence do not go with ", word);
+	if (!sts && options->day != NULL)
+		return usage_wrong("options of sts do not go with ", word);
 	if (!queue && !fence && options->limit != 0)
 		return usage_wrong("--limit does not go with ", word);
 	if (!queue && !fence && !sts && options->words_n > 1)

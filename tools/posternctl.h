@@ -40,6 +40,8 @@ struct options {
 	uint64_t for_s; /* 0: not given */
 	const char *by; /* NULL: not given */
 	bool force;
+	/* sts */
+	const char *day; /* NULL: not given */
 };
 
 /* ---- posternctl.c ---- */
@@ -127,5 +129,9 @@ void show_networks(const json_t *networks);
 void show_explained(const json_t *fence);
 void show_forgotten(const json_t *fence);
 void show_samples(const json_t *fence);
+
+/* ---- posternctl-sts-show.c ---- */
+
+void show_report(const json_t *sts);
 
 #endif

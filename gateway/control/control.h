@@ -162,9 +162,11 @@ struct control_fence_request {
 /* ---- TLS policies ---- */
 
 #define CONTROL_STS_DOMAINS_MAX 100 /* in one answer */
+#define CONTROL_STS_REPORTS_MAX 32  /* in one answer: they may be long */
 
 enum control_sts_action {
 	CONTROL_STS_RECORDS, /* what is published, and the DNS records that go with it */
+	CONTROL_STS_REPORT,  /* what came of TLS with other domains, a day: RFC 8460 */
 	CONTROL_STS_ACTIONS
 };
 
@@ -173,7 +175,9 @@ extern const char *const control_sts_action_words[CONTROL_STS_ACTIONS];
 struct control_sts_request {
 	enum control_sts_action action;
 	char domain[256]; /* lower case; "": all */
-	uint32_t from;    /* all: the index to begin at, an answer's "next" */
+	char after[256];  /* all: names behind this one, an answer's "next" */
+	uint32_t from;    /* RECORDS, all: the index to begin at, likewise */
+	uint32_t day;     /* since 1970; 0: today */
 	uint32_t limit;   /* 0: as many as fit an answer */
 };
 

@@ -6,6 +6,7 @@
  * queue, fence and sts. Unknown keys are errors: a misspelt one must not be done without. Whether an id
  * is one is not judged here; that a change says what it is about, is.
  */
+#include "base/clock.h"
 #include "control/control-private.h"
 
 const char *const control_command_words[CONTROL_COMMAND_COUNT] = {
@@ -60,6 +61,7 @@ const char *const control_fence_order_words[CONTROL_FENCE_ORDERS] = {
 
 const char *const control_sts_action_words[CONTROL_STS_ACTIONS] = {
 	[CONTROL_STS_RECORDS] = "records",
+	[CONTROL_STS_REPORT] = "report",
 };
 
 #define SECONDS_MAX (100ll * 365 * 86400)
@@ -92,6 +94,7 @@ enum key_kind {
 	KEY_STATES,  /* words: a mask of the queue's states */
 	KEY_NUMBER,  /* uint32_t, from 1 */
 	KEY_BOOL,
+	KEY_DAY, /* uint32_t, from "2026-11-21" */
 	KEY_NETWORK,
 	KEY_ADDRESS /* the same, but one address */
 };
@@ -185,6 +188,8 @@ static bool key_read(void *request, const struct key *key, const json_t *value)
 		ok = number_read(&number, value, UINT32_MAX);
 		*(uint32_t *)at = (uint32_t)number;
 		return ok;
+	case KEY_DAY:
+		return json_is_string(value) && clock_day_parse(json_string_value(value), at);
 	case KEY_BOOL:
 		*(bool *)at = json_is_true(value);
 		return json_is_boolean(value);
@@ -215,6 +220,27 @@ static int keys_read(json_t *root, const struct key *keys, size_t keys_n, void *
 			return err_set(err, "the value of \"%s\" cannot be used", keys[i].word);
 		if (i < keys_n)
 			*given |= 1u << i;
+	}
+	return 0;
+}
+
+/* What an action needs and what it takes besides, a bit each: a key without effect was meant for
+ * another. Key 0 is "action". */
+struct key_rule {
+	unsigned needs;
+	unsigned takes;
+};
+
+static int keys_check(const struct key *keys, size_t keys_n, unsigned given,
+	const struct key_rule *rule, const char *action, struct err *err)
+{
+	unsigned takes = rule->takes | rule->needs | 1u;
+
+	for (unsigned i = 0; i < keys_n; i++) {
+		if (rule->needs & ~given & 1u << i)
+			return err_set(err, "%s needs \"%s\"", action, keys[i].word);
+		if (given & ~takes & 1u << i)
+			return err_set(err, "%s does not take \"%s\"", action, keys[i].word);
 	}
 	return 0;
 }
@@ -298,11 +324,7 @@ static const struct key fence_keys[] = {
 	[FENCE_LIMIT] = {"limit", KEY_NUMBER, FENCE_AT(limit), 0, NULL},
 };
 
-/* What an action needs and what it takes besides: a key without effect was meant for another. */
-static const struct {
-	unsigned needs;
-	unsigned takes;
-} fence_actions[CONTROL_FENCE_ACTIONS] = {
+static const struct key_rule fence_rules[CONTROL_FENCE_ACTIONS] = {
 	[CONTROL_FENCE_STATUS] = {0, 0},
 	[CONTROL_FENCE_TOP] = {0, 1u << FENCE_BY | 1u << FENCE_LIMIT},
 	[CONTROL_FENCE_LIST] = {0, 1u << FENCE_FROM | 1u << FENCE_LIMIT},
@@ -316,33 +338,35 @@ static const struct {
 
 static int fence_read(json_t *root, struct control_fence_request *fence, struct err *err)
 {
-	unsigned given, needs, takes;
+	unsigned given;
 
 	if (keys_read(root, fence_keys, COUNT_OF(fence_keys), fence, &given, err) < 0)
 		return -1;
-	needs = fence_actions[fence->action].needs;
-	takes = fence_actions[fence->action].takes | needs | 1u << FENCE_ACTION;
-	for (unsigned i = 0; i < COUNT_OF(fence_keys); i++) {
-		if (needs & ~given & 1u << i)
-			return err_set(err, "%s needs \"%s\"",
-				control_fence_action_words[fence->action], fence_keys[i].word);
-		if (given & ~takes & 1u << i)
-			return err_set(err, "%s does not take \"%s\"",
-				control_fence_action_words[fence->action], fence_keys[i].word);
-	}
-	return 0;
+	return keys_check(fence_keys, COUNT_OF(fence_keys), given, &fence_rules[fence->action],
+		control_fence_action_words[fence->action], err);
 }
 
 /* ---- sts ---- */
 
-#define STS_AT(member) offsetof(struct control_sts_request, member)
+#define STS_AT(member)   offsetof(struct control_sts_request, member)
+#define STS_TEXT(member) STS_AT(member), sizeof(((struct control_sts_request *)0)->member)
+
+enum sts_key { STS_ACTION, STS_DOMAIN, STS_AFTER, STS_FROM, STS_DAY, STS_LIMIT };
 
 static const struct key sts_keys[] = {
-	{"action", KEY_WORD, STS_AT(action), CONTROL_STS_ACTIONS, control_sts_action_words},
-	{"domain", KEY_TEXT, STS_AT(domain), sizeof(((struct control_sts_request *)0)->domain),
-		NULL},
-	{"from", KEY_NUMBER, STS_AT(from), 0, NULL},
-	{"limit", KEY_NUMBER, STS_AT(limit), 0, NULL},
+	[STS_ACTION] = {"action", KEY_WORD, STS_AT(action), CONTROL_STS_ACTIONS,
+		control_sts_action_words},
+	[STS_DOMAIN] = {"domain", KEY_TEXT, STS_TEXT(domain), NULL},
+	[STS_AFTER] = {"after", KEY_TEXT, STS_TEXT(after), NULL},
+	[STS_FROM] = {"from", KEY_NUMBER, STS_AT(from), 0, NULL},
+	[STS_DAY] = {"day", KEY_DAY, STS_AT(day), 0, NULL},
+	[STS_LIMIT] = {"limit", KEY_NUMBER, STS_AT(limit), 0, NULL},
+};
+
+static const struct key_rule sts_rules[CONTROL_STS_ACTIONS] = {
+	[CONTROL_STS_RECORDS] = {0, 1u << STS_DOMAIN | 1u << STS_FROM | 1u << STS_LIMIT},
+	[CONTROL_STS_REPORT] = {0,
+		1u << STS_DOMAIN | 1u << STS_AFTER | 1u << STS_DAY | 1u << STS_LIMIT},
 };
 
 static int sts_read(json_t *root, struct control_sts_request *sts, struct err *err)
@@ -353,9 +377,10 @@ static int sts_read(json_t *root, struct control_sts_request *sts, struct err *e
 		return -1;
 	for (char *c = sts->domain; *c != '\0'; c++)
 		*c = *c >= 'A' && *c <= 'Z' ? (char)(*c + ('a' - 'A')) : *c;
-	if (sts->domain[0] != '\0' && sts->from != 0)
-		return err_set(err, "\"domain\" and \"from\" exclude one another");
-	return 0;
+	if (sts->domain[0] != '\0' && (sts->from != 0 || sts->after[0] != '\0'))
+		return err_set(err, "\"domain\" excludes \"from\" and \"after\"");
+	return keys_check(sts_keys, COUNT_OF(sts_keys), given, &sts_rules[sts->action],
+		control_sts_action_words[sts->action], err);
 }
 
 /* ---- the request ---- */

@@ -11,9 +11,9 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
-#include <time.h>
 #include <zlib.h>
 
+#include "base/clock.h"
 #include "tls/tls.h"
 
 #define GZIP_WINDOW_BITS (15 + 16) /* zlib's way to say gzip */
@@ -96,13 +96,10 @@ static json_t *row_json(const struct tlsrpt_row *row, const char *domain)
 
 static json_t *range_json(uint32_t day)
 {
-	time_t seconds = (time_t)day * TLSRPT_DAY_S;
 	json_t *range = json_object();
-	char text[16] = "-";
-	struct tm tm;
+	char text[CLOCK_DAY_TEXT];
 
-	if (gmtime_r(&seconds, &tm) != NULL)
-		(void)strftime(text, sizeof(text), "%Y-%m-%d", &tm);
+	clock_day_text(day, text);
 	set(range, "start-datetime", json_sprintf("%sT00:00:00Z", text));
 	set(range, "end-datetime", json_sprintf("%sT23:59:59Z", text));
 	return range;
@@ -225,17 +222,20 @@ static int name_compare(const void *a, const void *b)
 	return strcmp(left->name, right->name);
 }
 
-/* Those of the day with that name, or all; sorted. NULL: none, or memory is short. */
+/* Those of the day that are asked for, sorted. NULL: none, or memory is short. */
 static const struct tlsrpt_domain **domains_of(
-	const struct tlsrpt_day *day, const char *name, size_t *n)
+	const struct tlsrpt_day *day, const struct tlsrpt_question *question, size_t *n)
 {
+	const char *name = question->domain, *after = question->after;
+
 	const struct tlsrpt_domain **all = calloc(day->domains_n + 1u, sizeof(*all));
 
 	*n = 0;
 	for (size_t i = 0; all != NULL && i < TLSRPT_BUCKETS; i++) {
 		for (const struct tlsrpt_domain *domain = day->buckets[i]; domain != NULL;
 			domain = domain->next) {
-			if (*name == '\0' || strcmp(domain->name, name) == 0)
+			if ((name == NULL || strcmp(domain->name, name) == 0) &&
+				(after == NULL || strcmp(domain->name, after) > 0))
 				all[(*n)++] = domain;
 		}
 	}
@@ -244,15 +244,15 @@ static const struct tlsrpt_domain **domains_of(
 	return all;
 }
 
-static void day_show(const struct tlsrpt *tlsrpt, const struct tlsrpt_day *day, const char *name,
-	size_t limit, json_t *out)
+static void day_show(const struct tlsrpt *tlsrpt, const struct tlsrpt_day *day,
+	const struct tlsrpt_question *question, json_t *out)
 {
 	static const char *const states[TLSRPT_STATES] = {
 		[TLSRPT_OPEN] = "open", [TLSRPT_SENT] = "sent", [TLSRPT_NOT_SENT] = "not-sent"};
 	size_t n;
-	const struct tlsrpt_domain **domains = domains_of(day, name, &n);
+	const struct tlsrpt_domain **domains = domains_of(day, question, &n);
 
-	for (size_t i = 0; i < n && i < limit; i++) {
+	for (size_t i = 0; i < n && i < question->limit; i++) {
 		json_t *report = domain_json(tlsrpt, domains[i], day->day);
 
 		set_text(report, "x-state", states[domains[i]->state]);
@@ -261,15 +261,15 @@ static void day_show(const struct tlsrpt *tlsrpt, const struct tlsrpt_day *day, 
 	free((void *)domains);
 }
 
-json_t *tlsrpt_show(struct tlsrpt *tlsrpt, const char *domain, uint64_t day, size_t limit)
+json_t *tlsrpt_show(struct tlsrpt *tlsrpt, const struct tlsrpt_question *question)
 {
 	json_t *out = json_array();
 	struct tlsrpt_day *slot;
 
 	pthread_mutex_lock(&tlsrpt->lock);
-	slot = tlsrpt_day_find(tlsrpt, day != 0 ? (uint32_t)day : tlsrpt_today());
+	slot = tlsrpt_day_find(tlsrpt, question->day != 0 ? question->day : tlsrpt_today());
 	if (out != NULL && slot != NULL)
-		day_show(tlsrpt, slot, domain, limit, out);
+		day_show(tlsrpt, slot, question, out);
 	pthread_mutex_unlock(&tlsrpt->lock);
 	return out;
 }

@@ -116,10 +116,14 @@ const char *tlsrpt_from(const struct tlsrpt *tlsrpt); /* NULL: reports are off *
 /* ---- for posternctl sts report ---- */
 
 struct json_t;
-/* Today's counts (day 0) or a kept day's (since 1970), of one domain or all (""): RFC 8460's JSON, one
- * report a domain, sorted, in an array; at most `limit`. Each has "x-state" besides: "open", "sent" or
- * "not-sent". A new reference; NULL: memory is short. */
-MUST_USE struct json_t *tlsrpt_show(
-	struct tlsrpt *tlsrpt, const char *domain, uint64_t day, size_t limit);
+struct tlsrpt_question {
+	uint32_t day;       /* since 1970; 0: today */
+	const char *domain; /* that one; NULL: all */
+	const char *after;  /* names behind this one; NULL: from the first */
+	size_t limit;
+};
+/* The counts of a day: RFC 8460's JSON, one report a domain, sorted, in an array. Each has "x-state"
+ * besides: "open", "sent" or "not-sent". A new reference; NULL: memory is short. */
+MUST_USE struct json_t *tlsrpt_show(struct tlsrpt *tlsrpt, const struct tlsrpt_question *question);
 
 #endif

@@ -8,7 +8,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/counter.h"
@@ -18,15 +17,6 @@
 uint32_t watch_today(void)
 {
 	return (uint32_t)(clock_real_us() / SECOND_US / WATCH_DAY_S);
-}
-
-void watch_day_text(uint32_t day, char text[16])
-{
-	time_t seconds = (time_t)day * WATCH_DAY_S;
-	struct tm tm;
-
-	if (gmtime_r(&seconds, &tm) == NULL || strftime(text, 16, "%Y-%m-%d", &tm) == 0)
-		(void)snprintf(text, 16, "-");
 }
 
 void watch_name_clean(struct span name, char out[WATCH_NAME_MAX + 1])

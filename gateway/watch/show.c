@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/network.h"
 
 #define LIST_DEFAULT 100
@@ -32,11 +33,11 @@ static json_t *failures_of(const uint64_t failures[WATCH_FAILURES])
 
 static json_t *day_text(uint32_t day)
 {
-	char text[16];
+	char text[CLOCK_DAY_TEXT];
 
 	if (day == 0)
 		return json_null();
-	watch_day_text(day, text);
+	clock_day_text(day, text);
 	return json_string(text);
 }
 
@@ -287,10 +288,10 @@ json_t *watch_report(
 {
 	json_t *policies, *report = NULL;
 	const struct watch_day *found;
-	char text[16], from[40], to[40];
+	char text[CLOCK_DAY_TEXT], from[40], to[40];
 
 	policies = json_array();
-	watch_day_text(day, text);
+	clock_day_text(day, text);
 	(void)snprintf(from, sizeof(from), "%sT00:00:00Z", text);
 	(void)snprintf(to, sizeof(to), "%sT23:59:59Z", text);
 	pthread_mutex_lock(&watch->lock);

@@ -99,8 +99,6 @@ struct watch_sender *watch_sender_get(
 void watch_sender_drop(struct watch *watch, struct watch_sender *sender);
 void watch_forget_all(struct watch *watch);
 
-/* "2026-11-21" */
-void watch_day_text(uint32_t day, char text[16]);
 /* A peer's name as it is kept: lower case, printable, cut; "-" for an empty one. */
 void watch_name_clean(struct span name, char out[WATCH_NAME_MAX + 1]);
 

@@ -16,6 +16,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/counter.h"
 #include "base/event.h"
 #include "base/network.h"
@@ -269,9 +270,9 @@ static void forget_old(struct watch *watch)
 
 static void report_name(uint32_t day, char name[WATCH_REPORT_NAME])
 {
-	char text[16];
+	char text[CLOCK_DAY_TEXT];
 
-	watch_day_text(day, text);
+	clock_day_text(day, text);
 	(void)snprintf(name, WATCH_REPORT_NAME, "watch-%s.json", text);
 }
 

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/event.h"
 #include "control/control-private.h"
 
@@ -64,11 +65,20 @@ static bool hook_fence(
 	return true;
 }
 
+static bool hook_sts(void *ctx, const struct control_sts_request *request, struct json_t **answer)
+{
+	(void)ctx;
+	ASSERT(request->action < CONTROL_STS_ACTIONS);
+	hooks_called++;
+	*answer = json_pack("{s:b, s:{}}", "ok", 1, "sts");
+	return true;
+}
+
 /* An abstract address: no file is left behind. */
 static void server_open(void)
 {
 	struct control_hooks hooks = {
-		NULL, hook_status, hook_reload, hook_stop, hook_queue, hook_fence, NULL};
+		NULL, hook_status, hook_reload, hook_stop, hook_queue, hook_fence, hook_sts};
 	struct err err;
 
 	listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -170,6 +180,21 @@ static void check_fence(const struct control_fence_request *fence)
 		fence->action == CONTROL_FENCE_BLOCK);
 }
 
+/* Texts end within their room; a page is one of all, a day is one. */
+static void check_sts(const struct control_sts_request *sts)
+{
+	char text[CLOCK_DAY_TEXT];
+	uint32_t day;
+
+	ASSERT(memchr(sts->domain, '\0', sizeof(sts->domain)) != NULL);
+	ASSERT(memchr(sts->after, '\0', sizeof(sts->after)) != NULL);
+	ASSERT(sts->domain[0] == '\0' || (sts->after[0] == '\0' && sts->from == 0));
+	if (sts->day == 0)
+		return;
+	clock_day_text(sts->day, text);
+	ASSERT(clock_day_parse(text, &day) && day == sts->day);
+}
+
 static void check_parser(struct span line)
 {
 	struct control_request request;
@@ -183,6 +208,7 @@ static void check_parser(struct span line)
 		ASSERT(request.command < CONTROL_COMMAND_COUNT);
 		check_queue(&request.queue);
 		check_fence(&request.fence);
+		check_sts(&request.sts);
 		word = control_command_words[request.command];
 		ASSERT(line.n >= strlen(word));
 		ASSERT(memchr(line.p, '{', line.n) != NULL ||

@@ -58,9 +58,10 @@ static void check_all(const struct tlsrpt *tlsrpt)
 }
 
 /* Reports of the day, as text; the caller's to free. */
-static char *shown(struct tlsrpt *tlsrpt, uint64_t day)
+static char *shown(struct tlsrpt *tlsrpt, uint32_t day)
 {
-	json_t *array = tlsrpt_show(tlsrpt, "", day, SIZE_MAX);
+	const struct tlsrpt_question question = {day, NULL, NULL, SIZE_MAX};
+	json_t *array = tlsrpt_show(tlsrpt, &question);
 	char *text = json_dumps(array, JSON_COMPACT);
 
 	json_decref(array);

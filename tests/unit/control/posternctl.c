@@ -277,12 +277,11 @@ static json_t *sts_domain(unsigned i)
 		"a \x1b note", "zone", "; where it is");
 }
 
-static bool hook_sts(void *ctx, const struct control_sts_request *request, struct json_t **answer)
+static void sts_records(const struct control_sts_request *request, struct json_t **answer)
 {
 	json_t *domains = json_array(), *next = json_null();
 	unsigned i = request->from;
 
-	(void)ctx;
 	if (request->domain[0] != '\0') {
 		if (strcmp(request->domain, "d001.example") == 0)
 			json_array_append_new(domains, sts_domain(1));
@@ -298,6 +297,42 @@ static bool hook_sts(void *ctx, const struct control_sts_request *request, struc
 	*answer = json_pack("{s:b, s:{s:o, s:o, s:{s:s, s:[{s:s,s:s}]}}}", "ok", 1, "sts",
 		"domains", domains, "next", next, "host", "hostname", "mx.example", "records",
 		"why", "a key", "zone", "_25._tcp.mx.example. IN TLSA 3 1 1 00");
+}
+
+/* Three domains, one a piece; the second has a failure. Nothing is counted on 2026-11-20. */
+static void sts_report(const struct control_sts_request *request, struct json_t **answer)
+{
+	static const char *const names[] = {"a.example", "b.example", "c.example"};
+	json_t *reports = json_array(), *report;
+	size_t i = 0;
+
+	while (i < 3 && strcmp(names[i], request->after) <= 0)
+		i++;
+	if (request->domain[0] != '\0' && strcmp(request->domain, "b.example") == 0)
+		i = 1;
+	report = json_pack("{s:s, s:[{s:{s:s,s:s}, s:{s:i,s:i}}]}", "x-state", "open", "policies",
+		"policy", "policy-type", "sts", "policy-domain", names[i], "summary",
+		"total-successful-session-count", 7, "total-failure-session-count", i == 1 ? 2 : 0);
+	if (i == 1)
+		json_object_set_new(json_array_get(json_object_get(report, "policies"), 0),
+			"failure-details",
+			json_pack("[{s:s, s:i, s:s}]", "result-type", "certificate-expired",
+				"failed-session-count", 2, "receiving-mx-hostname", "mx\x1b[2J"));
+	if (request->day != 20777)
+		json_array_append(reports, report);
+	json_decref(report);
+	*answer = json_pack("{s:b, s:{s:b, s:s, s:s?, s:o, s:s?}}", "ok", 1, "sts", "on", 1, "day",
+		"2026-11-21", "from", NULL, "reports", reports, "next",
+		i == 2 || request->domain[0] != '\0' ? NULL : names[i]);
+}
+
+static bool hook_sts(void *ctx, const struct control_sts_request *request, struct json_t **answer)
+{
+	(void)ctx;
+	if (request->action == CONTROL_STS_REPORT)
+		sts_report(request, answer);
+	else
+		sts_records(request, answer);
 	return true;
 }
 
@@ -617,6 +652,27 @@ static const struct {
 		"no policy is published"},
 	{GATEWAY_GOOD, "-s sock sts record", 2, NULL, "there is no command sts record"},
 	{GATEWAY_GOOD, "-s sock sts records a b", 2, NULL, "not understood: b"},
+	{GATEWAY_GOOD, "-s sock sts report", 0,
+		"2026-11-21 (UTC): TLS sessions with 3 domains; no reports are sent, for \"from\" of "
+		"section tlsrpt is not set\n\n"
+		"  DOMAIN     POLICY  SUCCEEDED  FAILED  REPORT\n"
+		"  a.example  sts             7       0  open\n"
+		"  b.example  sts             7       2  open\n"
+		"  c.example  sts             7       0  open\n\n"
+		"  DOMAIN     POLICY  RESULT               SESSIONS  MX      ADDRESS  REASON\n"
+		"  b.example  sts     certificate-expired         2  mx?[2J  -        -\n",
+		NULL},
+	{GATEWAY_GOOD, "-s sock sts report a.example --day 2026-11-20", 4, NULL,
+		"a.example: nothing was counted on this day"},
+	{GATEWAY_GOOD, "-s sock -j sts report b.example", 0, "\"policy-domain\": \"b.example\"",
+		NULL},
+	{GATEWAY_GOOD, "-s sock sts report a b", 2, NULL, "not understood: b"},
+	{GATEWAY_GOOD, "-s sock sts report --day 2026-02-30", 2, NULL,
+		"--day needs a day as 2026-11-21, not 2026-02-30"},
+	{GATEWAY_GOOD, "-s sock sts records --day 2026-11-21", 2, NULL,
+		"--day does not go with sts records"},
+	{GATEWAY_GOOD, "-s sock queue --day 2026-11-21", 2, NULL,
+		"options of sts do not go with queue"},
 	{GATEWAY_GOOD, "-s sock sts records --yes", 2, NULL, "options of queue do not go with sts"},
 	{GATEWAY_GOOD, "-s sock sts --limit 3", 2, NULL, "--limit does not go with sts"},
 	{GATEWAY_GOOD, "-s sock sts --force", 2, NULL, "options of fence do not go with sts"},

@@ -304,7 +304,16 @@ static const struct {
 	{STS "\"action\":\"record\"}", "\"action\" cannot be used"},
 	{STS "\"domain\":\"\"}", "\"domain\" cannot be used"},
 	{STS "\"domain\":7}", "\"domain\" cannot be used"},
-	{STS "\"domain\":\"a.example\",\"from\":1}", "exclude one another"},
+	{STS "\"domain\":\"a.example\",\"from\":1}", "\"domain\" excludes"},
+	{STS "\"after\":\"a.example\"}", "records does not take \"after\""},
+	{STS "\"day\":\"2026-11-21\"}", "records does not take \"day\""},
+	{STS "\"action\":\"report\"}", NULL},
+	{STS "\"action\":\"report\",\"domain\":\"a.example\",\"day\":\"2026-11-21\"}", NULL},
+	{STS "\"action\":\"report\",\"after\":\"a.example\",\"limit\":7}", NULL},
+	{STS "\"action\":\"report\",\"after\":\"a\",\"domain\":\"b\"}", "\"domain\" excludes"},
+	{STS "\"action\":\"report\",\"from\":1}", "report does not take \"from\""},
+	{STS "\"action\":\"report\",\"day\":\"2026-02-30\"}", "\"day\" cannot be used"},
+	{STS "\"action\":\"report\",\"day\":20778}", "\"day\" cannot be used"},
 	{STS "\"network\":\"192.0.2.7\"}", "does not know"},
 	{FENCE "\"domain\":\"a.example\"}", "does not know"},
 };
@@ -336,4 +345,13 @@ Test(control_request, sts_keys_arrive)
 	cr_expect_eq(request.sts.action, CONTROL_STS_RECORDS);
 	cr_expect_str_eq(request.sts.domain, "example.org", "names are compared in lower case");
 	cr_expect_eq(request.sts.limit, 3);
+	cr_expect_eq(request.sts.day, 0);
+	cr_assert_eq(
+		control_request_parse(span_str(STS "\"action\":\"report\",\"after\":\"a.example\","
+						   "\"day\":\"2026-11-21\"}"),
+			&request, &err),
+		0);
+	cr_expect_eq(request.sts.action, CONTROL_STS_REPORT);
+	cr_expect_str_eq(request.sts.after, "a.example");
+	cr_expect_eq(request.sts.day, 20778);
 }

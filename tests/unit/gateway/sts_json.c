@@ -9,6 +9,7 @@
 
 static struct config config;
 static struct published published;
+static const struct sts_facts asked = {&config, &published, NULL};
 static struct certificate_settings certificates[3] = {
 	{.title = "default"}, {.title = "mx"}, {.title = "host"}};
 
@@ -63,7 +64,7 @@ static json_t *ask(const char *domain, uint32_t from, uint32_t limit)
 	json_t *answer;
 
 	snprintf(request.domain, sizeof(request.domain), "%s", domain);
-	answer = sts_answer(&config, &published, &request);
+	answer = sts_answer(&asked, &request);
 	cr_assert(json_is_true(json_object_get(answer, "ok")));
 	return answer;
 }

@@ -68,7 +68,7 @@ Test(tlsrpt, what_is_no_domain_is_not_counted)
 
 	for (size_t i = 0; i < COUNT_OF(names); i++)
 		count_one(names[i], TLSRPT_STS, TLSRPT_SUCCESS);
-	all = tlsrpt_show(tlsrpt, "", 0, 100);
+	all = tlsrpt_show(tlsrpt, &(struct tlsrpt_question){.limit = 100});
 	cr_expect_eq(json_array_size(all), 0);
 	json_decref(all);
 }
@@ -158,16 +158,22 @@ Test(tlsrpt, domains_are_bounded)
 		count_one(name, TLSRPT_NO_POLICY, TLSRPT_SUCCESS);
 	}
 	count_one("d0.example", TLSRPT_NO_POLICY, TLSRPT_SUCCESS);
-	all = tlsrpt_show(tlsrpt, "", DAY, SIZE_MAX);
+	all = tlsrpt_show(tlsrpt, &(struct tlsrpt_question){.day = DAY, .limit = SIZE_MAX});
 	cr_expect_eq(json_array_size(all), TLSRPT_DOMAINS_MAX);
 	json_decref(all);
-	all = tlsrpt_show(tlsrpt, "d0.example", DAY, SIZE_MAX);
+	all = tlsrpt_show(tlsrpt,
+		&(struct tlsrpt_question){.day = DAY, .domain = "d0.example", .limit = SIZE_MAX});
 	cr_expect_eq(number_at(all, "0.policies.0.summary.total-successful-session-count"), 2);
 	json_decref(all);
-	all = tlsrpt_show(tlsrpt, "", DAY, 3);
+	all = tlsrpt_show(tlsrpt, &(struct tlsrpt_question){.day = DAY, .limit = 3});
 	cr_expect_eq(json_array_size(all), 3, "the limit of who asks");
 	cr_expect_str_eq(text_at(all, "0.policies.0.policy.policy-domain"), "d0.example");
 	cr_expect_str_eq(text_at(all, "1.policies.0.policy.policy-domain"), "d1.example");
+	json_decref(all);
+	all = tlsrpt_show(tlsrpt,
+		&(struct tlsrpt_question){.day = DAY, .after = "d9998.example", .limit = 3});
+	cr_expect_eq(json_array_size(all), 1, "the next piece is the last");
+	cr_expect_str_eq(text_at(all, "0.policies.0.policy.policy-domain"), "d9999.example");
 	json_decref(all);
 }
 
@@ -255,12 +261,12 @@ Test(tlsrpt, what_became_of_a_day_is_shown)
 	tlsrpt_done(tlsrpt, "b.example", DAY, true);
 	tlsrpt_done(tlsrpt, "c.example", DAY, false);
 	harness_again();
-	all = tlsrpt_show(tlsrpt, "", DAY, 10);
+	all = tlsrpt_show(tlsrpt, &(struct tlsrpt_question){.day = DAY, .limit = 10});
 	cr_assert_eq(json_array_size(all), 3);
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
 		cr_expect_str_eq(text_at(json_array_get(all, i), "x-state"), rows[i].state);
 	json_decref(all);
-	all = tlsrpt_show(tlsrpt, "", 0, 10);
+	all = tlsrpt_show(tlsrpt, &(struct tlsrpt_question){.limit = 10});
 	cr_expect_eq(json_array_size(all), 0, "today is another day");
 	json_decref(all);
 }
@@ -345,7 +351,7 @@ Test(tlsrpt, off_counts_and_sends_nothing)
 	harness_again();
 	cr_expect_null(tlsrpt_from(tlsrpt));
 	count_one("b.example", TLSRPT_STS, TLSRPT_SUCCESS);
-	all = tlsrpt_show(tlsrpt, "", 0, 10);
+	all = tlsrpt_show(tlsrpt, &(struct tlsrpt_question){.limit = 10});
 	cr_expect_eq(json_array_size(all), 1);
 	json_decref(all);
 	now_us += DAY_US;

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * posternctl-sts-show.c -- what the gateway remembers of TLS with others, as tables for a person.
+ *
+ * The keys are made in gateway/sts_kept_json.c and, within a report, by RFC 8460 4.4. A report is a tree;
+ * tables are made of flat rows, so rows are made first.
+ */
+#include "tools/posternctl.h"
+
+#include <string.h>
+
+static const char *text_of(const json_t *row, const char *key, char *out, size_t n)
+{
+	const json_t *value = json_object_get(row, key);
+
+	if (json_is_integer(value))
+		snprintf(out, n, "%lld", (long long)json_integer_value(value));
+	else
+		snprintf(out, n, "%s", show_string_of(row, key));
+	return out;
+}
+
+/* ---- report ---- */
+
+static void policy_cell(const json_t *row, int column, char *out, size_t n)
+{
+	static const char *const keys[] = {"domain", "policy", "good", "bad", "state"};
+
+	(void)text_of(row, keys[column], out, n);
+}
+
+static void failure_cell(const json_t *row, int column, char *out, size_t n)
+{
+	static const char *const keys[] = {"domain", "policy", "result-type",
+		"failed-session-count", "receiving-mx-hostname", "receiving-ip",
+		"failure-reason-code"};
+
+	(void)text_of(row, keys[column], out, n);
+}
+
+static const struct show_table policy_table = {
+	{"DOMAIN", "POLICY", "SUCCEEDED", "FAILED", "REPORT", NULL}, policy_cell,
+	1u << 2 | 1u << 3};
+static const struct show_table failure_table = {
+	{"DOMAIN", "POLICY", "RESULT", "SESSIONS", "MX", "ADDRESS", "REASON", NULL}, failure_cell,
+	1u << 3};
+
+/* One of a report's policies into a row, and its failures into one each. */
+static void policy_flatten(const json_t *report, const json_t *one, json_t *rows, json_t *failures)
+{
+	const json_t *policy = json_object_get(one, "policy");
+	const json_t *summary = json_object_get(one, "summary");
+	const json_t *details = json_object_get(one, "failure-details");
+	const char *domain = show_string_of(policy, "policy-domain");
+	const char *type = show_string_of(policy, "policy-type");
+
+	json_array_append_new(
+		rows, json_pack("{s:s, s:s, s:I, s:I, s:s}", "domain", domain, "policy", type,
+			      "good", show_number_of(summary, "total-successful-session-count"),
+			      "bad", show_number_of(summary, "total-failure-session-count"),
+			      "state", show_string_of(report, "x-state")));
+	for (size_t i = 0; i < json_array_size(details); i++) {
+		json_t *row = json_pack("{s:s, s:s}", "domain", domain, "policy", type);
+
+		json_object_update(row, json_array_get(details, i));
+		json_array_append_new(failures, row);
+	}
+}
+
+void show_report(const json_t *sts)
+{
+	const json_t *reports = json_object_get(sts, "reports");
+	json_t *rows = json_array(), *failures = json_array();
+
+	for (size_t i = 0; i < json_array_size(reports); i++) {
+		const json_t *report = json_array_get(reports, i);
+		const json_t *policies = json_object_get(report, "policies");
+
+		for (size_t k = 0; k < json_array_size(policies); k++)
+			policy_flatten(report, json_array_get(policies, k), rows, failures);
+	}
+	show_clean(stdout, show_string_of(sts, "day"));
+	printf(" (UTC): TLS sessions with %zu domain%s", json_array_size(reports),
+		json_array_size(reports) == 1 ? "" : "s");
+	puts(json_is_string(json_object_get(sts, "from"))
+			? ""
+			: "; no reports are sent, for \"from\" of section tlsrpt is not set");
+	show_table(&policy_table, rows);
+	show_table(&failure_table, failures);
+	json_decref(rows);
+	json_decref(failures);
+}
