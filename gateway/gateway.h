@@ -247,6 +247,8 @@ MUST_USE struct json_t *sts_answer(
 /* "sts" of the answer, as above. */
 MUST_USE struct json_t *sts_report_json(
 	const struct sts_facts *facts, const struct control_sts_request *request);
+MUST_USE struct json_t *sts_policies_json(
+	const struct sts_facts *facts, const struct control_sts_request *request);
 
 /* ---- sandbox.c ---- */
 

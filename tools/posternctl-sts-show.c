@@ -3,11 +3,13 @@
  * posternctl-sts-show.c -- what the gateway remembers of TLS with others, as tables for a person.
  *
  * The keys are made in gateway/sts_kept_json.c and, within a report, by RFC 8460 4.4. A report is a tree;
- * tables are made of flat rows, so rows are made first.
+ * tables are made of flat rows, so rows are made first. What a policy says is somebody else's.
  */
 #include "tools/posternctl.h"
 
 #include <string.h>
+
+#define PATTERNS_SHOWN 2 /* of a policy in a line: a name may have 253 octets */
 
 static const char *text_of(const json_t *row, const char *key, char *out, size_t n)
 {
@@ -89,4 +91,70 @@ void show_report(const json_t *sts)
 	show_table(&failure_table, failures);
 	json_decref(rows);
 	json_decref(failures);
+}
+
+/* ---- policies ---- */
+
+static void patterns_format(char *out, size_t n, const json_t *mx)
+{
+	size_t used = 0, all = json_array_size(mx);
+	size_t shown = all < PATTERNS_SHOWN ? all : PATTERNS_SHOWN;
+
+	snprintf(out, n, "-");
+	for (size_t i = 0; i < shown && used < n; i++) {
+		const char *pattern = json_string_value(json_array_get(mx, i));
+
+		used += (size_t)snprintf(out + used, n - used, "%s%s", i > 0 ? " " : "",
+			pattern != NULL ? pattern : "-");
+	}
+	if (all > shown && used < n)
+		snprintf(out + used, n - used, " and %zu more", all - shown);
+}
+
+static void kept_cell(const json_t *row, int column, char *out, size_t n)
+{
+	static const char *const keys[] = {"domain", "mode", "id"};
+
+	if (column < 3)
+		(void)text_of(row, keys[column], out, n);
+	else if (column == 3)
+		show_date_format(out, n, show_number_of(row, "fetched_seconds"));
+	else if (column == 4)
+		show_span_format(out, n, show_number_of(row, "left_seconds"));
+	else
+		patterns_format(out, n, json_object_get(row, "mx"));
+}
+
+static const struct show_table kept_table = {
+	{"DOMAIN", "MODE", "ID", "FETCHED", "LEFT", "MX", NULL}, kept_cell, 0};
+
+/* The text of a single one, as it came, but for what a terminal would obey. */
+static void text_put(const char *text)
+{
+	putchar('\n');
+	for (; *text != '\0'; text += strcspn(text, "\r\n"), text += strspn(text, "\r\n")) {
+		char line[SHOW_CELL_MAX];
+
+		snprintf(line, sizeof(line), "%.*s", (int)strcspn(text, "\r\n"), text);
+		fputs("  ", stdout);
+		show_clean(stdout, line);
+		putchar('\n');
+	}
+}
+
+void show_policies(const json_t *sts)
+{
+	const json_t *policies = json_object_get(sts, "policies");
+	const json_t *text = json_object_get(json_array_get(policies, 0), "policy");
+
+	printf("%lld kept: %lld enforce, %lld testing; since the start %lld fetches, %lld failures, "
+	       "%lld dropped to make room\n",
+		(long long)show_number_of(sts, "kept"), (long long)show_number_of(sts, "enforce"),
+		(long long)show_number_of(sts, "testing"),
+		(long long)show_number_of(sts, "fetches"),
+		(long long)show_number_of(sts, "failures"),
+		(long long)show_number_of(sts, "evicted"));
+	show_table(&kept_table, policies);
+	if (json_is_string(text))
+		text_put(json_string_value(text));
 }

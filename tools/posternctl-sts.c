@@ -14,6 +14,7 @@
 
 static int records_run(const struct options *options);
 static int report_run(const struct options *options);
+static int policies_run(const struct options *options);
 
 static const struct action {
 	const char *word;
@@ -23,6 +24,7 @@ static const struct action {
 } actions[] = {
 	{"records", 1, false, records_run},
 	{"report", 1, true, report_run},
+	{"policies", 1, false, policies_run},
 };
 
 /* ---- asking ---- */
@@ -165,7 +167,7 @@ static int records_run(const struct options *options)
 	return result;
 }
 
-/* ---- report ---- */
+/* ---- report, policies ---- */
 
 /* The last piece with all that came before it. */
 static json_t *pieces_root(json_t *last, const char *key, json_t *all)
@@ -177,25 +179,40 @@ static json_t *pieces_root(json_t *last, const char *key, json_t *all)
 	return root;
 }
 
-static int report_run(const struct options *options)
+/* What is remembered of others: all pieces, printed by `show`, or why there is none. */
+static int kept_run(const struct options *options, const char *key, void (*show)(const json_t *sts),
+	const char *off, const char *none)
 {
-	json_t *reports = json_array(), *last = NULL, *root;
-	int result = pieces_ask(options, "report", "reports", reports, &last);
+	json_t *all = json_array(), *last = NULL, *root;
+	int result = pieces_ask(options, options->words[1], key, all, &last);
 
-	root = pieces_root(last, "reports", reports);
+	root = pieces_root(last, key, all);
 	if (result == EXIT_OK && !json_is_true(json_object_get(last, "on")))
-		result = nothing(options, "no route has tls = policy, so nothing is counted");
-	else if (result == EXIT_OK && json_array_size(reports) == 0)
-		result = nothing(options, "nothing was counted on this day; today and the two days "
-					  "before it are kept");
+		result = nothing(options, off);
+	else if (result == EXIT_OK && json_array_size(all) == 0)
+		result = nothing(options, none);
 	if (options->json && (result == EXIT_OK || result == EXIT_NOTHING))
 		json_put(root);
 	else if (result == EXIT_OK)
-		show_report(root);
+		show(root);
 	json_decref(root);
-	json_decref(reports);
+	json_decref(all);
 	json_decref(last);
 	return result;
+}
+
+static int report_run(const struct options *options)
+{
+	return kept_run(options, "reports", show_report,
+		"no route has tls = policy, so nothing is counted",
+		"nothing was counted on this day; today and the two days before it are kept");
+}
+
+static int policies_run(const struct options *options)
+{
+	return kept_run(options, "policies", show_policies,
+		"no route has tls = policy, or relay.sts is off, so policies are not asked for",
+		"no policy is kept; it is fetched when there is mail for a domain that has one");
 }
 
 /* ---- the command ---- */

@@ -62,6 +62,7 @@ static const char usage[] =
 	"  sts records [DOMAIN]                 DNS records to add for what is published\n"
 	"  sts report [DOMAIN] [--day DAY]      what came of TLS with other domains today,\n"
 	"                                       or on a day like 2026-11-21\n"
+	"  sts policies [DOMAIN]                MTA-STS policies of other domains that are kept\n"
 	"\n"
 	"  -s, --socket SOCKET   the gateway's control socket\n"
 	"  -c, --config CONFIG   take the socket's path from this configuration\n"

@@ -133,5 +133,6 @@ void show_samples(const json_t *fence);
 /* ---- posternctl-sts-show.c ---- */
 
 void show_report(const json_t *sts);
+void show_policies(const json_t *sts);
 
 #endif

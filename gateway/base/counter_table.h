@@ -82,6 +82,8 @@ COUNTER(WATCH_DOWNGRADES, counter, "postern_watch_downgrades_total", "", "Sender
 COUNTER(WATCH_EVICTED, counter, "postern_watch_evicted_total", "", "Senders forgotten because entries_max was reached.")
 COUNTER(WATCH_ROWS_FULL, counter, "postern_watch_rows_full_total", "", "Names counted as (others) because a day had too many.")
 COUNTER(WATCH_ERRORS, counter, "postern_watch_errors_total", "", "Times the watch's file or report could not be written.")
+COUNTER(TLSRPT_SUCCEEDED, counter, "postern_tlsrpt_sessions_total", "result=\"success\"", "Outcomes of TLS with other domains that were counted for reports; failures to get a policy are among them.")
+COUNTER(TLSRPT_FAILED, counter, "postern_tlsrpt_sessions_total", "result=\"failure\"", "")
 COUNTER(TLSRPT_LIMIT_DOMAINS, counter, "postern_tlsrpt_limits_total", "limit=\"domains\"", "Outcomes of TLS that are not in the reports, or in them without details, because of a limit.")
 COUNTER(TLSRPT_LIMIT_POLICIES, counter, "postern_tlsrpt_limits_total", "limit=\"policies\"", "")
 COUNTER(TLSRPT_LIMIT_FAILURES, counter, "postern_tlsrpt_limits_total", "limit=\"failures\"", "")

@@ -161,12 +161,14 @@ struct control_fence_request {
 
 /* ---- TLS policies ---- */
 
-#define CONTROL_STS_DOMAINS_MAX 100 /* in one answer */
-#define CONTROL_STS_REPORTS_MAX 32  /* in one answer: they may be long */
+#define CONTROL_STS_DOMAINS_MAX  100 /* in one answer */
+#define CONTROL_STS_REPORTS_MAX  32  /* in one answer: they may be long */
+#define CONTROL_STS_POLICIES_MAX 100 /* in one answer */
 
 enum control_sts_action {
-	CONTROL_STS_RECORDS, /* what is published, and the DNS records that go with it */
-	CONTROL_STS_REPORT,  /* what came of TLS with other domains, a day: RFC 8460 */
+	CONTROL_STS_RECORDS,  /* what is published, and the DNS records that go with it */
+	CONTROL_STS_REPORT,   /* what came of TLS with other domains, a day: RFC 8460 */
+	CONTROL_STS_POLICIES, /* other domains' policies that are kept */
 	CONTROL_STS_ACTIONS
 };
 

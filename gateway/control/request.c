@@ -62,6 +62,7 @@ const char *const control_fence_order_words[CONTROL_FENCE_ORDERS] = {
 const char *const control_sts_action_words[CONTROL_STS_ACTIONS] = {
 	[CONTROL_STS_RECORDS] = "records",
 	[CONTROL_STS_REPORT] = "report",
+	[CONTROL_STS_POLICIES] = "policies",
 };
 
 #define SECONDS_MAX (100ll * 365 * 86400)
@@ -367,6 +368,7 @@ static const struct key_rule sts_rules[CONTROL_STS_ACTIONS] = {
 	[CONTROL_STS_RECORDS] = {0, 1u << STS_DOMAIN | 1u << STS_FROM | 1u << STS_LIMIT},
 	[CONTROL_STS_REPORT] = {0,
 		1u << STS_DOMAIN | 1u << STS_AFTER | 1u << STS_DAY | 1u << STS_LIMIT},
+	[CONTROL_STS_POLICIES] = {0, 1u << STS_DOMAIN | 1u << STS_AFTER | 1u << STS_LIMIT},
 };
 
 static int sts_read(json_t *root, struct control_sts_request *sts, struct err *err)

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 static void copy_name(char *out, size_t out_n, const char *name)
 {
 	size_t n = strlen(name);
@@ -60,4 +62,13 @@ void stscache_policy_release(struct stscache_policy *policy)
 {
 	if (policy != NULL && holders_drop(&policy->holders))
 		free(policy);
+}
+
+uint64_t stscache_policy_left_s(const struct stscache_policy *policy)
+{
+	uint64_t now_ms = clock_ms(), now_s = clock_real_us() / 1000000;
+	uint64_t left_ms = policy->expires_ms > now_ms ? policy->expires_ms - now_ms : 0;
+	uint64_t left_s = policy->expires_real_s > now_s ? policy->expires_real_s - now_s : 0;
+
+	return left_ms / 1000 < left_s ? left_ms / 1000 : left_s;
 }

@@ -272,3 +272,16 @@ size_t stscache_list(
 	pthread_mutex_unlock(&cache->mutex);
 	return n;
 }
+
+struct stscache_policy *stscache_kept(struct stscache *cache, const char *domain)
+{
+	const struct stscache_entry *entry;
+	struct stscache_policy *policy = NULL;
+
+	pthread_mutex_lock(&cache->mutex);
+	entry = stscache_table_find(&cache->table, domain);
+	if (entry != NULL && stscache_policy_live(entry->policy))
+		policy = stscache_policy_hold(entry->policy);
+	pthread_mutex_unlock(&cache->mutex);
+	return policy;
+}

@@ -184,5 +184,9 @@ void stscache_facts(struct stscache *cache, struct stscache_facts *out);
  * returns how many; 0: there are no more. */
 size_t stscache_list(
 	struct stscache *cache, const char *after, struct stscache_policy **out, size_t max);
+/* A domain's kept policy, held; NULL: there is none. */
+struct stscache_policy *stscache_kept(struct stscache *cache, const char *domain);
+/* For how many seconds it is still to be obeyed. */
+uint64_t stscache_policy_left_s(const struct stscache_policy *policy);
 
 #endif

@@ -163,6 +163,8 @@ static void add(struct tlsrpt *tlsrpt, const char *name, const struct tlsrpt_not
 	if (row == NULL)
 		return;
 	tlsrpt->changed = true;
+	count_add(note->result == TLSRPT_SUCCESS ? COUNTER_TLSRPT_SUCCEEDED : COUNTER_TLSRPT_FAILED,
+		1);
 	if (note->result == TLSRPT_SUCCESS) {
 		row->successes++;
 		return;

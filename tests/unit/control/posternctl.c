@@ -326,11 +326,32 @@ static void sts_report(const struct control_sts_request *request, struct json_t 
 		i == 2 || request->domain[0] != '\0' ? NULL : names[i]);
 }
 
+/* None is kept but d.example's. */
+static void sts_policies(const struct control_sts_request *request, struct json_t **answer)
+{
+	json_t *policies = json_array();
+
+	if (request->domain[0] == '\0' || strcmp(request->domain, "d.example") == 0)
+		json_array_append_new(policies,
+			json_pack("{s:s, s:s, s:s, s:i, s:I, s:i, s:[s,s,s]}", "domain",
+				"d.example", "mode", "enforce", "id", "a1", "max_age_seconds",
+				604800, "fetched_seconds", (json_int_t)1700000000, "left_seconds",
+				90000, "mx", "mx.d.example", "*.e.example", "x.example"));
+	if (request->domain[0] != '\0' && json_array_size(policies) > 0)
+		json_object_set_new(json_array_get(policies, 0), "policy",
+			json_string("version: STSv1\r\nx: \x1b[2J\nmode: enforce"));
+	*answer = json_pack("{s:b, s:{s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:n, s:o}}", "ok", 1,
+		"sts", "on", 1, "kept", 1, "enforce", 1, "testing", 0, "fetches", 3, "failures", 2,
+		"evicted", 0, "next", "policies", policies);
+}
+
 static bool hook_sts(void *ctx, const struct control_sts_request *request, struct json_t **answer)
 {
 	(void)ctx;
 	if (request->action == CONTROL_STS_REPORT)
 		sts_report(request, answer);
+	else if (request->action == CONTROL_STS_POLICIES)
+		sts_policies(request, answer);
 	else
 		sts_records(request, answer);
 	return true;
@@ -666,6 +687,19 @@ static const struct {
 		"a.example: nothing was counted on this day"},
 	{GATEWAY_GOOD, "-s sock -j sts report b.example", 0, "\"policy-domain\": \"b.example\"",
 		NULL},
+	{GATEWAY_GOOD, "-s sock sts policies", 0,
+		"1 kept: 1 enforce, 0 testing; since the start 3 fetches, 2 failures, 0 dropped to "
+		"make room\n\n"
+		"  DOMAIN     MODE     ID  FETCHED               LEFT     MX\n"
+		"  d.example  enforce  a1  2023-11-14 22:13 UTC  1 d 1 h  mx.d.example *.e.example "
+		"and 1 more\n",
+		NULL},
+	{GATEWAY_GOOD, "-s sock sts policies d.example", 0,
+		"\n\n  version: STSv1\n  x: ?[2J\n  mode: enforce\n", NULL},
+	{GATEWAY_GOOD, "-s sock -j sts policies d.example", 0, "\"left_seconds\": 90000", NULL},
+	{GATEWAY_GOOD, "-s sock sts policies x.example", 4, NULL, "x.example: no policy is kept"},
+	{GATEWAY_GOOD, "-s sock sts policies --day 2026-11-21", 2, NULL,
+		"--day does not go with sts policies"},
 	{GATEWAY_GOOD, "-s sock sts report a b", 2, NULL, "not understood: b"},
 	{GATEWAY_GOOD, "-s sock sts report --day 2026-02-30", 2, NULL,
 		"--day needs a day as 2026-11-21, not 2026-02-30"},

@@ -311,6 +311,8 @@ static const struct {
 	{STS "\"action\":\"report\",\"domain\":\"a.example\",\"day\":\"2026-11-21\"}", NULL},
 	{STS "\"action\":\"report\",\"after\":\"a.example\",\"limit\":7}", NULL},
 	{STS "\"action\":\"report\",\"after\":\"a\",\"domain\":\"b\"}", "\"domain\" excludes"},
+	{STS "\"action\":\"policies\",\"after\":\"a.example\",\"limit\":7}", NULL},
+	{STS "\"action\":\"policies\",\"day\":\"2026-11-21\"}", "policies does not take \"day\""},
 	{STS "\"action\":\"report\",\"from\":1}", "report does not take \"from\""},
 	{STS "\"action\":\"report\",\"day\":\"2026-02-30\"}", "\"day\" cannot be used"},
 	{STS "\"action\":\"report\",\"day\":20778}", "\"day\" cannot be used"},

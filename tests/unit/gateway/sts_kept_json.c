@@ -9,12 +9,13 @@
 #include <stdlib.h>
 
 #include "gateway/sts_kept_json.c"
+#include "stscache/stscache-private.h"
 #include "tests/lib/unit.h"
 
 #define DAY    20778u /* 2026-11-21 */
 #define DAY_US 86400000000ull
 
-static uint64_t now_us;
+static uint64_t now_us, now_ms;
 static struct config config;
 static struct published published;
 static struct state state;
@@ -23,7 +24,8 @@ static const struct sts_facts asked = {&config, &published, &state};
 static void start(void)
 {
 	now_us = DAY * DAY_US + DAY_US / 2;
-	clock_set_for_test(NULL, &now_us);
+	now_ms = 1000;
+	clock_set_for_test(&now_ms, &now_us);
 	config = (struct config){.smtp.hostname = "mx.example.org",
 		.tlsrpt.from = "tls@example.org",
 		.main.state_directory = "/"};
@@ -33,6 +35,7 @@ static void start(void)
 static void end(void)
 {
 	tlsrpt_close(state.tlsrpt);
+	stscache_close(state.stscache);
 	clock_set_for_test(NULL, NULL);
 }
 
@@ -56,7 +59,7 @@ static void reports_open(void)
 		0, "%s", err.text);
 }
 
-static void count(const char *domain, enum tlsrpt_result result, const char *reason)
+static void report_count(const char *domain, enum tlsrpt_result result, const char *reason)
 {
 	const struct tlsrpt_note note = {.domain = domain,
 		.policy = TLSRPT_STS,
@@ -99,9 +102,9 @@ Test(sts_kept_json, todays_report_and_yesterdays)
 	const json_t *one;
 
 	reports_open();
-	count("b.example", TLSRPT_SUCCESS, "");
-	count("b.example", TLSRPT_CERTIFICATE_EXPIRED, "old");
-	count("a.example", TLSRPT_SUCCESS, "");
+	report_count("b.example", TLSRPT_SUCCESS, "");
+	report_count("b.example", TLSRPT_CERTIFICATE_EXPIRED, "old");
+	report_count("a.example", TLSRPT_SUCCESS, "");
 	sts = report("b.example", "", 0, 0);
 	cr_expect(json_is_true(json_object_get(sts, "on")));
 	cr_expect_str_eq(text_of(sts, "from"), "tls@example.org");
@@ -158,7 +161,7 @@ Test(sts_kept_json, reports_in_pieces)
 	reports_open();
 	for (unsigned i = 0; i < 2 * CONTROL_STS_REPORTS_MAX; i++) {
 		snprintf(name, sizeof(name), "d%03u.example", i);
-		count(name, TLSRPT_SUCCESS, "");
+		report_count(name, TLSRPT_SUCCESS, "");
 	}
 	cr_expect_eq(pieces_walk(&pieces), 2 * CONTROL_STS_REPORTS_MAX);
 	cr_expect_eq(pieces, 3, "the last one is empty: how many there are is not counted");
@@ -205,4 +208,137 @@ Test(sts_kept_json, long_reports_fit)
 	}
 	cr_expect_eq(pieces_walk(&pieces), 6);
 	cr_expect_eq(pieces, 6, "so long that each needs one: %zu", pieces);
+}
+
+/* ---- policies ---- */
+
+static void cache_open(void)
+{
+	const struct stscache_settings settings = {.state_dir = -1};
+	struct err err;
+
+	cr_assert_eq(stscache_open(&state.stscache, &settings, &err), 0, "%s", err.text);
+}
+
+/* As if it had been fetched now. */
+static void keep(const char *domain, const char *text)
+{
+	struct stscache *cache = state.stscache;
+	struct stscache_policy *policy;
+	struct stscache_entry *entry;
+	uint32_t line;
+
+	cr_assert_eq(
+		stscache_policy_new(&policy, domain, "a1", span_str(text), now_us / 1000000, &line),
+		STS_POLICY_OK);
+	pthread_mutex_lock(&cache->mutex);
+	entry = stscache_make(cache, domain);
+	stscache_keep(cache, entry, policy);
+	stscache_settle(cache, entry);
+	pthread_mutex_unlock(&cache->mutex);
+}
+
+#define TEXT                                                                                       \
+	"version: STSv1\r\nmode: enforce\r\nmx: mx.a.example\r\nmx: *.a.example\r\nmax_age: 60\r\n"
+#define NONE "version: STSv1\r\nmode: none\r\nmax_age: 600\r\n"
+
+static json_t *policies(const char *domain, const char *after, uint32_t limit)
+{
+	struct control_sts_request request = {.action = CONTROL_STS_POLICIES, .limit = limit};
+	json_t *sts;
+
+	snprintf(request.domain, sizeof(request.domain), "%s", domain);
+	snprintf(request.after, sizeof(request.after), "%s", after);
+	sts = sts_policies_json(&asked, &request);
+	cr_assert_not_null(sts);
+	return sts;
+}
+
+Test(sts_kept_json, no_policies_without_a_cache)
+{
+	json_t *sts = policies("", "", 0);
+
+	cr_expect(json_is_false(json_object_get(sts, "on")));
+	cr_expect_eq(json_array_size(json_object_get(sts, "policies")), 0);
+	json_decref(sts);
+}
+
+Test(sts_kept_json, policies_are_told_until_they_expire)
+{
+	json_t *sts;
+	const json_t *one;
+
+	cache_open();
+	keep("b.example", NONE);
+	keep("a.example", TEXT);
+	now_us += 20 * 1000000;
+	now_ms += 20 * 1000;
+	sts = policies("", "", 0);
+	cr_expect(json_is_true(json_object_get(sts, "on")));
+	cr_expect_eq(json_integer_value(json_object_get(sts, "kept")), 2);
+	cr_expect_eq(json_integer_value(json_object_get(sts, "enforce")), 1);
+	cr_assert_eq(json_array_size(json_object_get(sts, "policies")), 2);
+	one = json_array_get(json_object_get(sts, "policies"), 0);
+	cr_expect_str_eq(text_of(one, "domain"), "a.example");
+	cr_expect_str_eq(text_of(one, "mode"), "enforce");
+	cr_expect_str_eq(text_of(one, "id"), "a1");
+	cr_expect_eq(json_integer_value(json_object_get(one, "left_seconds")), 40);
+	cr_expect_eq(json_integer_value(json_object_get(one, "max_age_seconds")), 60);
+	cr_expect_eq(json_array_size(json_object_get(one, "mx")), 2);
+	cr_expect_null(json_object_get(one, "policy"), "texts may be long");
+	json_decref(sts);
+	now_us += 50 * 1000000;
+	now_ms += 50 * 1000;
+	sts = policies("", "", 0);
+	cr_expect_eq(json_array_size(json_object_get(sts, "policies")), 1);
+	json_decref(sts);
+}
+
+Test(sts_kept_json, one_policy_with_its_text)
+{
+	json_t *sts;
+
+	cache_open();
+	keep("a.example", TEXT);
+	sts = policies("a.example", "", 0);
+	cr_assert_eq(json_array_size(json_object_get(sts, "policies")), 1);
+	cr_expect_str_eq(
+		text_of(json_array_get(json_object_get(sts, "policies"), 0), "policy"), TEXT);
+	json_decref(sts);
+	sts = policies("b.example", "", 0);
+	cr_expect_eq(json_array_size(json_object_get(sts, "policies")), 0);
+	json_decref(sts);
+}
+
+/* The longest, in pieces; none twice, none left out. */
+Test(sts_kept_json, policies_in_pieces)
+{
+	static char text[STS_POLICY_BYTES_MAX];
+	int n = snprintf(text, sizeof(text), "version: STSv1\nmode: testing\nmax_age: 600\n");
+	char after[256] = "", name[32];
+	size_t seen = 0, pieces = 0;
+	bool more;
+
+	for (int i = 0; i < STS_MX_MAX; i++)
+		n += snprintf(text + n, sizeof(text) - (size_t)n,
+			"mx: h%03d.%063d.%063d.%063d.%054d\n", i, 1, 2, 3, 4);
+	cache_open();
+	for (unsigned i = 0; i < CONTROL_STS_POLICIES_MAX + 20; i++) {
+		snprintf(name, sizeof(name), "d%03u.example", i);
+		keep(name, text);
+	}
+	do {
+		json_t *sts = policies("", after, 0);
+		char *dump = json_dumps(sts, 0);
+
+		cr_assert_lt(strlen(dump), CONTROL_ANSWER_MAX - 100);
+		free(dump);
+		seen += json_array_size(json_object_get(sts, "policies"));
+		more = json_is_string(json_object_get(sts, "next"));
+		snprintf(after, sizeof(after), "%s", text_of(sts, "next"));
+		json_decref(sts);
+		pieces++;
+	} while (more && pieces < 100);
+	cr_expect_eq(seen, CONTROL_STS_POLICIES_MAX + 20);
+	cr_expect_geq(pieces, 8);
 }
