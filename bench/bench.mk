@@ -15,7 +15,7 @@ $(BENCH_PROGRAMS):
 	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libssl libcrypto) -lm
 
 # The unit tests of these tools link what they test, besides the rooms.
-BENCH_TEST_OBJ = $(BENCH_LIB_OBJ) $(patsubst %,$(BUILD)/obj/bench/%.o,load/content sink/fault sink/numbers)
+BENCH_TEST_OBJ = $(BENCH_LIB_OBJ) $(patsubst %,$(BUILD)/obj/bench/%.o,load/content load/stats sink/fault sink/numbers)
 $(BUILD)/tests/unit/bench: $(BENCH_TEST_OBJ)
 $(BUILD)/tests/unit/bench: PKG_LIBS += -lm
 

@@ -142,9 +142,31 @@ void conn_start(struct conn *conn)
 
 /* ---- TLS ---- */
 
+static const char *group_name(SSL *ssl)
+{
+	int group = (int)SSL_get_negotiated_group(ssl);
+	const char *name = group ? SSL_group_to_name(ssl, group) : NULL;
+
+	return name ? name : "none";
+}
+
+static void count_handshake(struct stats *stats, SSL *ssl)
+{
+	const struct stats_tls some = {
+		.version = SSL_get_version(ssl),
+		.cipher = SSL_get_cipher_name(ssl),
+		.group = group_name(ssl),
+		.n = 1,
+	};
+
+	stat_add(&stats->handshakes, 1);
+	if (SSL_session_reused(ssl))
+		stat_add(&stats->resumed, 1);
+	stats_tls_add(stats, &some);
+}
+
 static void handshake_go_on(struct conn *conn)
 {
-	struct stats *stats = &conn->worker->stats;
 	int done = wire_handshake(&conn->wire);
 
 	if (done == 0)
@@ -153,9 +175,7 @@ static void handshake_go_on(struct conn *conn)
 		conn_fail(conn, FAIL_TLS);
 		return;
 	}
-	stat_add(&stats->handshakes, 1);
-	if (SSL_session_reused(conn->wire.ssl))
-		stat_add(&stats->resumed, 1);
+	count_handshake(&conn->worker->stats, conn->wire.ssl);
 	if (conn->worker->options->tls == TLS_IMPLICIT)
 		dialog_enter(conn, STAGE_BANNER);
 	else

@@ -9,6 +9,8 @@
 
 #include <inttypes.h>
 
+#include "bench/lib/usage.h"
+
 static const struct quantile {
 	const char *name;
 	double q;
@@ -28,6 +30,7 @@ struct figures {
 	double octets_per_second;
 	double first_tenth; /* messages a second in the first and last tenth of whole seconds */
 	double last_tenth;
+	struct usage usage; /* of this program, from its start */
 };
 
 static double tenth(const struct stats *stats, unsigned from, unsigned n)
@@ -46,6 +49,7 @@ static struct figures figures_of(
 	unsigned first = (unsigned)options->ramp_seconds + (options->ramp_seconds > 0);
 	unsigned whole = (unsigned)(stats->last_ns / 1000000000u), n;
 
+	usage_get(&f.usage);
 	f.measured_seconds = (double)stats->last_ns / 1e9 - options->ramp_seconds;
 	if (f.measured_seconds > 0) {
 		f.per_second = (double)stats->measured / f.measured_seconds;
@@ -104,6 +108,11 @@ static void text_write(
 		"took       %.3f s, %" PRIu64 " connections, %" PRIu64 " TLS handshakes, %" PRIu64
 		" resumed\n",
 		f->seconds, stats->connections, stats->handshakes, stats->resumed);
+	for (unsigned i = 0; i < STATS_TLS_MAX && stats->tls[i].version; i++)
+		(void)fprintf(file, "tls        %s %s, %s: %" PRIu64 "\n", stats->tls[i].version,
+			stats->tls[i].cipher, stats->tls[i].group, stats->tls[i].n);
+	(void)fprintf(file, "own cpu    %.3f s user, %.3f s system\n", f->usage.user_seconds,
+		f->usage.system_seconds);
 	text_hist(file, "latency", &stats->latency);
 	if (options->rate > 0)
 		text_hist(file, "service", &stats->service);
@@ -155,6 +164,21 @@ static void json_failures(FILE *file, struct stats *stats)
 	(void)fprintf(file, "}");
 }
 
+static void json_self(FILE *file, const struct stats *stats, const struct usage *usage)
+{
+	(void)fprintf(file, ",\n  \"tls\": [");
+	for (unsigned i = 0; i < STATS_TLS_MAX && stats->tls[i].version; i++)
+		(void)fprintf(file,
+			"%s{\"version\": \"%s\", \"cipher\": \"%s\", \"group\": \"%s\", "
+			"\"handshakes\": %" PRIu64 "}",
+			i ? ", " : "", stats->tls[i].version, stats->tls[i].cipher,
+			stats->tls[i].group, stats->tls[i].n);
+	(void)fprintf(file,
+		"],\n  \"cpu_user_seconds\": %.6f, \"cpu_system_seconds\": %.6f, "
+		"\"memory_peak_octets\": %" PRIu64,
+		usage->user_seconds, usage->system_seconds, usage->memory_peak_octets);
+}
+
 static void json_course(FILE *file, const struct stats *stats)
 {
 	unsigned n = (unsigned)(stats->last_ns / 1000000000u) + 1;
@@ -187,6 +211,7 @@ static void json_write(
 	json_hist(file, "latency_us", &stats->latency, options->buckets);
 	json_hist(file, "service_us", &stats->service, options->buckets);
 	json_hist(file, "setup_us", &stats->setup, options->buckets);
+	json_self(file, stats, &f->usage);
 	json_course(file, stats);
 }
 
@@ -206,6 +231,7 @@ static void csv_write(FILE *file, struct stats *stats, const struct figures *f)
 			(void)fprintf(file, ",%s_%s_us", hists[h], quantiles[i].name);
 		(void)fprintf(file, ",%s_max_us", hists[h]);
 	}
+	(void)fprintf(file, ",cpu_user_seconds,cpu_system_seconds");
 	(void)fprintf(file,
 		"\n%" PRIu64 ",%" PRIu64 ",%.6f,%.3f,%.1f,%" PRIu64 ",%" PRIu64 ",%" PRIu64,
 		stats->accepted, stats_failed(stats), f->seconds, f->per_second,
@@ -218,7 +244,7 @@ static void csv_write(FILE *file, struct stats *stats, const struct figures *f)
 				file, ",%.3f", (double)hist_quantile(all[h], quantiles[i].q) / 1e3);
 		(void)fprintf(file, ",%.3f", (double)all[h]->max / 1e3);
 	}
-	(void)fprintf(file, "\n");
+	(void)fprintf(file, ",%.6f,%.6f\n", f->usage.user_seconds, f->usage.system_seconds);
 }
 
 /* ---- all ---- */

@@ -19,6 +19,24 @@ void stats_init(struct stats *stats)
 	hist_init(&stats->setup);
 }
 
+static bool same(const char *a, const char *b)
+{
+	return a == b || strcmp(a, b) == 0;
+}
+
+void stats_tls_add(struct stats *stats, const struct stats_tls *some)
+{
+	struct stats_tls *one = stats->tls;
+
+	while (one < &stats->tls[STATS_TLS_MAX - 1] && one->version &&
+		!(same(one->version, some->version) && same(one->cipher, some->cipher) &&
+			same(one->group, some->group)))
+		one++;
+	if (!one->version)
+		*one = (struct stats_tls){some->version, some->cipher, some->group, 0};
+	one->n += some->n;
+}
+
 void stats_merge(struct stats *to, struct stats *from)
 {
 	stat_add(&to->accepted, from->accepted);
@@ -46,6 +64,8 @@ void stats_merge(struct stats *to, struct stats *from)
 	hist_merge(&to->setup, &from->setup);
 	for (unsigned i = 0; i < STATS_SECONDS_MAX; i++)
 		to->seconds[i] += from->seconds[i];
+	for (unsigned i = 0; i < STATS_TLS_MAX && from->tls[i].version; i++)
+		stats_tls_add(to, &from->tls[i]);
 }
 
 uint64_t stats_failed(struct stats *stats)

@@ -13,6 +13,7 @@
 #include "bench/lib/hist.h"
 
 #define STATS_SECONDS_MAX 7200 /* of the course; later seconds count in the last slot */
+#define STATS_TLS_MAX     8    /* kinds of handshakes; further ones are not told apart */
 
 /* How a message (with --idle: a session) failed. */
 enum fail {
@@ -51,6 +52,14 @@ enum stage {
 
 extern const char *const stage_names[STAGE_COUNT];
 
+/* Handshakes with the same outcome. The names are OpenSSL's and live as long as its context. */
+struct stats_tls {
+	const char *version;
+	const char *cipher;
+	const char *group; /* key exchange */
+	uint64_t n;
+};
+
 struct stats {
 	_Atomic uint64_t accepted;
 	_Atomic uint64_t octets; /* of accepted messages */
@@ -75,6 +84,7 @@ struct stats {
 	struct hist service; /* from when work on it began; the same in closed loop */
 	struct hist setup;   /* from connect to EHLO's (last) answer */
 	uint32_t seconds[STATS_SECONDS_MAX]; /* accepted in each second */
+	struct stats_tls tls[STATS_TLS_MAX]; /* the first free one has no version */
 };
 
 static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
@@ -90,6 +100,8 @@ static inline void stat_move(_Atomic int64_t *gauge, int64_t n)
 }
 
 void stats_init(struct stats *stats);
+/* Counts handshakes with these names. */
+void stats_tls_add(struct stats *stats, const struct stats_tls *some);
 void stats_merge(struct stats *to, struct stats *from);
 uint64_t stats_failed(struct stats *stats);
 

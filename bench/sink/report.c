@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/lib/usage.h"
 #include "bench/sink/sink.h"
 
 #define PATH_BYTES 4096
@@ -67,6 +68,7 @@ bool report_faultless(const struct sink *sink)
 
 static void write_json(struct sink *sink, FILE *file)
 {
+	struct usage usage;
 	struct figure figures[NUMBER_FIGURES];
 	const struct faults *faults = &sink->options->faults;
 
@@ -83,6 +85,9 @@ static void write_json(struct sink *sink, FILE *file)
 				figures[i].n);
 		(void)fprintf(file, "}");
 	}
+	usage_get(&usage);
+	(void)fprintf(file, ", \"cpu_user_seconds\": %.6f, \"cpu_system_seconds\": %.6f",
+		usage.user_seconds, usage.system_seconds);
 	/* Rules were parsed: their texts need no escaping. */
 	(void)fprintf(file, ", \"faults\": [");
 	for (unsigned i = 0; i < faults->n; i++)
@@ -95,6 +100,7 @@ static void write_json(struct sink *sink, FILE *file)
 
 static void write_text(struct sink *sink, FILE *file)
 {
+	struct usage usage;
 	struct figure figures[NUMBER_FIGURES];
 	const struct faults *faults = &sink->options->faults;
 
@@ -107,6 +113,9 @@ static void write_text(struct sink *sink, FILE *file)
 			(void)fprintf(
 				file, "numbers %-12s %" PRIu64 "\n", figures[i].key, figures[i].n);
 	}
+	usage_get(&usage);
+	(void)fprintf(file, "own cpu              %.3f s user, %.3f s system\n", usage.user_seconds,
+		usage.system_seconds);
 	for (unsigned i = 0; i < faults->n; i++)
 		(void)fprintf(file, "fault %s: %" PRIu64 " of %" PRIu64 "\n", faults->rules[i].text,
 			faults->rules[i].hits, faults->rules[i].seen);
