@@ -79,6 +79,7 @@ void body_begin(struct conn *conn)
 	conn->octets = 0;
 	conn->too_large = false;
 	conn->broken = false;
+	conn->rate = 0;
 	conn->line_start = true;
 	conn->after_cr = false;
 	if (conn->sink->options->verify) {

@@ -156,15 +156,31 @@ static bool step(struct conn *conn)
 	}
 }
 
+/* How much is read at once at so many octets a second. */
+static size_t slice(uint32_t rate)
+{
+	return (size_t)((uint64_t)rate * SLOW_MS / 1000) + 1;
+}
+
+uint32_t conn_slow_ms(uint32_t rate, size_t n)
+{
+	return (uint32_t)((uint64_t)n * 1000 / rate) + 1;
+}
+
 /* False: nothing came, or the connection is gone. */
 static bool receive(struct conn *conn)
 {
+	bool slow = conn->rate > 0 && (conn->mode == MODE_DATA || conn->mode == MODE_CHUNK);
+	size_t room;
 	ssize_t n;
 
 	compact(&conn->in);
-	if (buf_room(&conn->in) == 0)
+	room = buf_room(&conn->in);
+	if (slow)
+		room = min_size(room, slice(conn->rate));
+	if (room == 0)
 		return false;
-	n = wire_recv(&conn->wire, conn->in.p + conn->in.end, buf_room(&conn->in));
+	n = wire_recv(&conn->wire, conn->in.p + conn->in.end, room);
 	if (n == -EAGAIN)
 		return false;
 	if (n <= 0) {
@@ -175,6 +191,8 @@ static bool receive(struct conn *conn)
 	conn->touched_ms = conn->sink->now_ms;
 	list_remove(&conn->node);
 	list_push_back(&conn->sink->conns, &conn->node);
+	if (slow)
+		conn_pause(conn, conn_slow_ms(conn->rate, (size_t)n));
 	return true;
 }
 

@@ -8,7 +8,7 @@
 #include "bench/lib/number.h"
 
 static const char *const point_names[FAULT_POINTS] = {
-	"banner", "ehlo", "mail", "rcpt", "data", "body", "dot"};
+	"banner", "ehlo", "starttls", "mail", "rcpt", "data", "body", "dot"};
 
 static bool parse_point(struct fault_rule *rule, const char *word)
 {
@@ -38,6 +38,11 @@ static bool parse_action(struct fault_rule *rule, const char *word)
 	if (strncmp(word, "delay=", 6) == 0) {
 		rule->action = FAULT_DELAY;
 		return number_u32(word + 6, 1, FAULT_MS_MAX, &rule->delay_ms);
+	}
+	if (strncmp(word, "slow=", 5) == 0) {
+		rule->action = FAULT_SLOW;
+		return rule->point == FAULT_BODY &&
+		       number_u32(word + 5, FAULT_RATE_MIN, FAULT_RATE_MAX, &rule->rate);
 	}
 	if (!number_u32(word, 400, 599, &code))
 		return false;
@@ -89,6 +94,26 @@ int fault_parse(struct faults *faults, const char *text, struct err *err)
 	return 0;
 }
 
+/* A rule that is due. False: another one came first. */
+static bool strike(const struct fault_rule *rule, struct fault_verdict *verdict)
+{
+	switch (rule->action) {
+	case FAULT_DELAY:
+		verdict->delay_ms += rule->delay_ms;
+		return true;
+	case FAULT_SLOW:
+		if (verdict->rate == 0 || rule->rate < verdict->rate)
+			verdict->rate = rule->rate;
+		return true;
+	default:
+		if (verdict->action != FAULT_NONE)
+			return false;
+		verdict->action = rule->action;
+		verdict->code = rule->code;
+		return true;
+	}
+}
+
 struct fault_verdict fault_ask(struct faults *faults, enum fault_point point)
 {
 	struct fault_verdict verdict = {0};
@@ -102,15 +127,7 @@ struct fault_verdict fault_ask(struct faults *faults, enum fault_point point)
 		rule->seen++;
 		due = rule->every ? rule->seen % rule->every == 0
 				  : rng_unit(&faults->rng) < rule->share;
-		if (!due || (rule->action != FAULT_DELAY && verdict.action != FAULT_NONE))
-			continue;
-		rule->hits++;
-		if (rule->action == FAULT_DELAY) {
-			verdict.delay_ms += rule->delay_ms;
-		} else {
-			verdict.action = rule->action;
-			verdict.code = rule->code;
-		}
+		rule->hits += due && strike(rule, &verdict);
 	}
 	return verdict;
 }

@@ -113,7 +113,7 @@ static int sink_open(struct loop *loop, struct sink_options *options, struct err
 	list_init(&sink->conns);
 	list_init(&sink->pauses);
 	list_init(&sink->dead);
-	numbers_open(&sink->numbers, options->number_from);
+	numbers_open(&sink->numbers, options->number_from, options->expected);
 	files_raise(options);
 	pool_open(&sink->pool, sizeof(struct conn), options->connections_max + ACCEPTS_MAX);
 	sink->epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -7,9 +7,9 @@
 
 #define ROOM_FIRST 65536
 
-void numbers_open(struct numbers *numbers, uint64_t first)
+void numbers_open(struct numbers *numbers, uint64_t first, uint64_t expected)
 {
-	*numbers = (struct numbers){.first = first};
+	*numbers = (struct numbers){.first = first, .expected = expected};
 }
 
 void numbers_close(struct numbers *numbers)
@@ -59,5 +59,7 @@ void numbers_add(struct numbers *numbers, uint64_t number)
 
 uint64_t numbers_missing(const struct numbers *numbers)
 {
-	return numbers->distinct ? numbers->highest - numbers->first + 1 - numbers->distinct : 0;
+	uint64_t all = numbers->distinct ? numbers->highest - numbers->first + 1 : 0;
+
+	return (numbers->expected > all ? numbers->expected : all) - numbers->distinct;
 }

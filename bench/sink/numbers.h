@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * numbers.h -- which numbered messages came: once, twice, never. One bit a number.
+ *
+ * Without a word about how many are expected, a number is missed only if a higher one came: the last
+ * ones can get lost unseen.
  */
 #ifndef POSTERN_BENCH_SINK_NUMBERS_H
 #define POSTERN_BENCH_SINK_NUMBERS_H
@@ -10,7 +13,8 @@
 #define NUMBERS_MAX (1ull << 28) /* numbers from the first on; 32 MiB of bits */
 
 struct numbers {
-	uint64_t first; /* the lowest that is expected */
+	uint64_t first;    /* the lowest that is expected */
+	uint64_t expected; /* so many from there on; 0: up to the highest that comes */
 	uint8_t *bits;
 	uint64_t room;
 	uint64_t distinct;
@@ -19,11 +23,11 @@ struct numbers {
 	uint64_t highest; /* valid when distinct > 0 */
 };
 
-void numbers_open(struct numbers *numbers, uint64_t first);
+void numbers_open(struct numbers *numbers, uint64_t first, uint64_t expected);
 void numbers_close(struct numbers *numbers);
 void numbers_add(struct numbers *numbers, uint64_t number);
 
-/* Numbers up to the highest that came which did not come. */
+/* Numbers that did not come: of those expected, and of those up to the highest that came. */
 uint64_t numbers_missing(const struct numbers *numbers);
 
 #endif

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "bench/lib/number.h"
+#include "bench/sink/numbers.h"
 #include "gateway/gateway.h"
 
 static const char usage[] =
@@ -27,8 +28,8 @@ static const char usage[] =
 	"  -n, --count N             end after so many messages\n"
 	"\n"
 	"  -F, --fault POINT:ACTION[:HOW OFTEN]   may be repeated\n"
-	"         POINT   banner ehlo mail rcpt data body dot\n"
-	"         ACTION  400..599, close, hang, garbage, delay=MS\n"
+	"         POINT   banner ehlo starttls mail rcpt data body dot\n"
+	"         ACTION  400..599, close, hang, garbage, delay=MS; at body slow=OCTETS a second\n"
 	"         HOW OFTEN  N: every Nth time; P%: with this probability\n"
 	"      --stall MS:EVERY_MS   stand still as a whole for MS, every EVERY_MS\n"
 	"      --seed N              of probabilities (1)\n"
@@ -36,6 +37,7 @@ static const char usage[] =
 	"  -v, --verify              check numbers and digests of postern-load --verify\n"
 	"      --check               --verify, and exit 1 if anything is missing, double or corrupt\n"
 	"      --number-from N       first number expected (0)\n"
+	"      --expect N            so many numbers: the last ones are missed, too\n"
 	"  -d, --store FOLDER        keep messages: N.eml, and N.env with the envelope\n"
 	"      --state FILE          write the summary there at SIGUSR1 and at the end\n"
 	"      --json                summary as JSON\n"
@@ -58,6 +60,7 @@ enum {
 	OPT_SEED,
 	OPT_CHECK,
 	OPT_NUMBER_FROM,
+	OPT_EXPECT,
 	OPT_STATE,
 	OPT_JSON,
 	OPT_OWN,
@@ -80,6 +83,7 @@ static const struct option longs[] = {
 	{"verify", 0, NULL, 'v'},
 	{"check", 0, NULL, OPT_CHECK},
 	{"number-from", 1, NULL, OPT_NUMBER_FROM},
+	{"expect", 1, NULL, OPT_EXPECT},
 	{"store", 1, NULL, 'd'},
 	{"state", 1, NULL, OPT_STATE},
 	{"json", 0, NULL, OPT_JSON},
@@ -201,6 +205,8 @@ static bool take(struct sink_options *options, int opt, const char *value, struc
 		return number_u64(value, 0, UINT64_MAX, &options->seed);
 	case OPT_NUMBER_FROM:
 		return number_u64(value, 0, 1ull << 50, &options->number_from);
+	case OPT_EXPECT:
+		return number_u64(value, 1, NUMBERS_MAX, &options->expected);
 	default:
 		take_plain(options, opt, value);
 		return true;

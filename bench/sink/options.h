@@ -46,6 +46,7 @@ struct sink_options {
 	bool verify;
 	bool check;
 	uint64_t number_from;
+	uint64_t expected; /* numbered messages; 0: not known */
 	uint64_t seed;
 	const char *store;
 	const char *state;

@@ -27,6 +27,7 @@
 #define IN_BYTES        16384
 #define OUT_BYTES       8192
 #define OUT_ROOM        512 /* free before another command is looked at */
+#define SLOW_MS         50  /* between two reads of a message that is read slowly */
 #define LINE_MAX_OCTETS 4096
 #define RCPTS_MAX       1000
 #define ENVELOPE_BYTES  16384
@@ -67,6 +68,7 @@ struct conn {
 	bool line_start; /* DATA: the next octet begins a line */
 	bool after_cr;
 	enum fault_action body_fault;
+	uint32_t rate; /* octets a second that are read of this message; 0: all */
 	uint32_t rcpts;
 	uint32_t replied; /* LMTP */
 	bool any_good;    /* LMTP: one recipient was answered 250 */
@@ -127,6 +129,8 @@ void conn_event(struct conn *conn, uint32_t events);
 void conn_close(struct conn *conn);
 void conn_resume(struct conn *conn); /* its pause is over */
 void conn_pause(struct conn *conn, uint32_t ms);
+/* How long n octets take at so many a second. */
+uint32_t conn_slow_ms(uint32_t rate, size_t n);
 void conn_free(struct conn *conn);
 
 /* Appends to the output; there is room by the invariant. */

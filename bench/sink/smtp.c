@@ -126,6 +126,8 @@ static void run_starttls(struct conn *conn, struct span rest)
 		return;
 	}
 	transaction_forget(conn);
+	if (!smtp_fault(conn, FAULT_STARTTLS))
+		return;
 	conn->greeted = false;
 	conn->mode = MODE_HANDSHAKE;
 	conn_say(conn, "220 2.0.0 Go ahead\r\n");
@@ -210,6 +212,10 @@ static void message_begin(struct conn *conn)
 
 	conn->body_fault = verdict.action;
 	body_begin(conn);
+	conn->rate = verdict.rate;
+	/* What of it was read with its command has taken its time, too. */
+	if (verdict.rate)
+		verdict.delay_ms += conn_slow_ms(verdict.rate, buf_len(&conn->in));
 	if (verdict.delay_ms)
 		conn_pause(conn, verdict.delay_ms);
 }

@@ -31,6 +31,10 @@ Test(fault, good_and_bad_rules)
 		{"rcpt:delay=0", false},
 		{"body:450", false},
 		{"rcpt:450x", false},
+		{"starttls:454", true},
+		{"body:slow=64k:2", true},
+		{"body:slow=15", false},
+		{"dot:slow=64k", false},
 		{"rcpt:450:1000000000000000000000000000000000000000000000", false},
 	};
 
@@ -90,4 +94,8 @@ Test(fault, the_first_action_wins_and_delays_add_up)
 	verdict = fault_ask(&faults, FAULT_DOT);
 	cr_expect(verdict.action == FAULT_CODE && verdict.code == 450);
 	cr_expect(faults.rules[1].seen == 1 && faults.rules[1].hits == 0);
+	faults = with("body:slow=2000", "body:slow=1000:2");
+	cr_expect(fault_ask(&faults, FAULT_BODY).rate == 2000);
+	verdict = fault_ask(&faults, FAULT_BODY);
+	cr_expect(verdict.rate == 1000 && verdict.action == FAULT_NONE);
 }

@@ -9,7 +9,7 @@ Test(numbers, duplicates_gaps_and_outsiders_are_told_apart)
 {
 	struct numbers numbers;
 
-	numbers_open(&numbers, 100);
+	numbers_open(&numbers, 100, 0);
 	cr_expect(numbers_missing(&numbers) == 0);
 	for (uint64_t i = 100; i < 200000; i += 2)
 		numbers_add(&numbers, i);
@@ -24,5 +24,22 @@ Test(numbers, duplicates_gaps_and_outsiders_are_told_apart)
 	for (uint64_t i = 199999; i > 100; i -= 2)
 		numbers_add(&numbers, i);
 	cr_expect(numbers_missing(&numbers) == 0);
+	numbers_close(&numbers);
+}
+
+Test(numbers, what_is_expected_is_missed_from_the_first_to_the_last)
+{
+	struct numbers numbers;
+
+	numbers_open(&numbers, 5, 10);
+	cr_expect(numbers_missing(&numbers) == 10);
+	numbers_add(&numbers, 5);
+	numbers_add(&numbers, 7);
+	cr_expect(numbers_missing(&numbers) == 8);
+	for (uint64_t i = 5; i < 15; i++)
+		numbers_add(&numbers, i);
+	cr_expect(numbers_missing(&numbers) == 0);
+	numbers_add(&numbers, 16);
+	cr_expect(numbers_missing(&numbers) == 1);
 	numbers_close(&numbers);
 }
