@@ -48,17 +48,21 @@ static int files_raise(const struct options *options, struct err *err)
 {
 	rlim_t want = (options->idle ? options->idle : options->concurrency) + FILES_EXTRA;
 	struct rlimit limit;
+	rlim_t allowed;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return err_set(err, "getrlimit: %s", strerror(errno));
 	if (limit.rlim_cur >= want)
 		return 0;
+	allowed = limit.rlim_max;
 	limit.rlim_cur = want;
 	if (limit.rlim_max < want)
 		limit.rlim_max = want;
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return err_set(
-			err, "%lu open files are needed; see ulimit -n", (unsigned long)want);
+		return err_set(err,
+			"%lu open files are needed and %lu are allowed: raise ulimit -n, or "
+			"use several processes with fewer connections each",
+			(unsigned long)want, (unsigned long)allowed);
 	return 0;
 }
 
@@ -87,7 +91,8 @@ static void progress(struct run *run, struct worker *workers, struct view *view)
 	if (options->quiet || !isatty(STDERR_FILENO) || now < view->next_ns)
 		return;
 	for (unsigned i = 0; i < options->threads; i++) {
-		accepted += workers[i].stats.accepted;
+		accepted +=
+			options->idle ? (uint64_t)workers[i].stats.held : workers[i].stats.accepted;
 		failed += stats_failed(&workers[i].stats);
 		open += workers[i].stats.open;
 	}
@@ -105,14 +110,21 @@ static void progress(struct run *run, struct worker *workers, struct view *view)
 static void hold(struct run *run, struct worker *workers, struct view *view)
 {
 	const struct options *options = run->options;
-	uint64_t settled = 0;
+	uint64_t opened = 0, failed = 0;
 
 	if (!options->idle)
 		return;
-	for (unsigned i = 0; i < options->threads; i++)
-		settled += workers[i].stats.sessions + stats_failed(&workers[i].stats);
-	if (!view->hold_until_ns && settled >= options->idle) {
-		(void)fprintf(stderr, "postern-load: all sessions are open, holding\n");
+	for (unsigned i = 0; i < options->threads; i++) {
+		opened += workers[i].stats.sessions;
+		failed += stats_failed(&workers[i].stats);
+	}
+	if (!view->hold_until_ns && opened + failed >= options->idle) {
+		if (failed == 0)
+			(void)fprintf(stderr, "postern-load: all sessions are open, holding\n");
+		else
+			(void)fprintf(stderr,
+				"postern-load: %llu of %u sessions are open, holding\n",
+				(unsigned long long)opened, options->idle);
 		view->hold_until_ns = clock_ns() + (uint64_t)(options->hold_seconds * 1e9);
 	}
 	if ((view->hold_until_ns && clock_ns() >= view->hold_until_ns) || run->stop)

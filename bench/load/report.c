@@ -98,8 +98,10 @@ static void text_write(
 	FILE *file, const struct options *options, struct stats *stats, const struct figures *f)
 {
 	if (options->idle)
-		(void)fprintf(file, "sessions   %" PRIu64 " opened, %" PRIu64 " lost while held\n",
-			stats->sessions, stats->lost);
+		(void)fprintf(file,
+			"sessions   %" PRIu64 " opened, %" PRIu64 " stood to the end, %" PRIu64
+			" lost while held\n",
+			stats->sessions, stats->stood, stats->lost);
 	else
 		(void)fprintf(file, "accepted   %" PRIu64 " messages, %.1f a second, %.3f MB/s\n",
 			stats->accepted, f->per_second, f->octets_per_second / 1e6);
@@ -164,7 +166,7 @@ static void json_failures(FILE *file, struct stats *stats)
 	(void)fprintf(file, "}");
 }
 
-static void json_self(FILE *file, const struct stats *stats, const struct usage *usage)
+static void json_more(FILE *file, const struct stats *stats, const struct usage *usage)
 {
 	(void)fprintf(file, ",\n  \"tls\": [");
 	for (unsigned i = 0; i < STATS_TLS_MAX && stats->tls[i].version; i++)
@@ -175,8 +177,9 @@ static void json_self(FILE *file, const struct stats *stats, const struct usage 
 			stats->tls[i].group, stats->tls[i].n);
 	(void)fprintf(file,
 		"],\n  \"cpu_user_seconds\": %.6f, \"cpu_system_seconds\": %.6f, "
-		"\"memory_peak_octets\": %" PRIu64,
-		usage->user_seconds, usage->system_seconds, usage->memory_peak_octets);
+		"\"memory_peak_octets\": %" PRIu64 ", \"stood\": %" PRIu64,
+		usage->user_seconds, usage->system_seconds, usage->memory_peak_octets,
+		stats->stood);
 }
 
 static void json_course(FILE *file, const struct stats *stats)
@@ -211,7 +214,7 @@ static void json_write(
 	json_hist(file, "latency_us", &stats->latency, options->buckets);
 	json_hist(file, "service_us", &stats->service, options->buckets);
 	json_hist(file, "setup_us", &stats->setup, options->buckets);
-	json_self(file, stats, &f->usage);
+	json_more(file, stats, &f->usage);
 	json_course(file, stats);
 }
 
@@ -265,10 +268,18 @@ int report_write(FILE *file, const struct options *options, struct stats *stats,
 void report_progress(FILE *file, const struct options *options, uint64_t accepted, uint64_t failed,
 	int64_t open, double seconds, double per_second)
 {
+	if (options->idle) {
+		(void)fprintf(file,
+			"\r%6.0f s  %" PRIu64 " of %u sessions open  %.0f/s  %" PRIu64
+			" failed\033[K",
+			seconds, accepted, options->idle, per_second, failed);
+		(void)fflush(file);
+		return;
+	}
 	(void)fprintf(file,
-		"\r%6.0f s  %" PRIu64 " accepted  %.0f/s  %" PRIu64 " failed  %" PRId64 " %s\033[K",
-		seconds, accepted, per_second, failed, open,
-		options->idle ? "sessions" : "connections");
+		"\r%6.0f s  %" PRIu64 " accepted  %.0f/s  %" PRIu64 " failed  %" PRId64
+		" connections\033[K",
+		seconds, accepted, per_second, failed, open);
 	(void)fflush(file);
 }
 

@@ -12,7 +12,7 @@
 MUST_USE int report_write(
 	FILE *file, const struct options *options, struct stats *stats, double seconds);
 
-/* One line that overwrites itself. */
+/* One line that overwrites itself. With --idle, accepted is the number of sessions that stand. */
 void report_progress(FILE *file, const struct options *options, uint64_t accepted, uint64_t failed,
 	int64_t open, double seconds, double per_second);
 void report_progress_end(FILE *file);

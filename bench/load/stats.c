@@ -51,6 +51,7 @@ void stats_merge(struct stats *to, struct stats *from)
 	stat_add(&to->resumed, from->resumed);
 	stat_add(&to->dropped, from->dropped);
 	stat_add(&to->lost, from->lost);
+	stat_add(&to->stood, from->stood);
 	stat_move(&to->held, from->held);
 	stat_move(&to->open, from->open);
 	stat_add(&to->bytes_in, from->bytes_in);

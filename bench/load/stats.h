@@ -71,6 +71,7 @@ struct stats {
 	_Atomic uint64_t resumed;
 	_Atomic uint64_t dropped; /* closed by the server between messages: nobody's failure */
 	_Atomic uint64_t lost;    /* --idle: sessions closed while they were held */
+	_Atomic uint64_t stood;   /* --idle: sessions still open when all were let go */
 	_Atomic int64_t held;     /* --idle: open now */
 	_Atomic int64_t open;     /* connections now */
 	_Atomic uint64_t bytes_in;

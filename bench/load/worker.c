@@ -167,6 +167,7 @@ static void finish(struct worker *worker)
 
 		worker->working++;
 		stat_move(&worker->stats.held, -1);
+		stat_add(&worker->stats.stood, 1);
 		dialog_quit(conn);
 		conn_flush(conn);
 	}
