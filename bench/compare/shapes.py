@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""What is sent: the shapes, and one measured run of one shape at one server.
+
+A run is: a fresh sink; the load; wait until the sink has every accepted message and the server's
+queue is empty; then the server's CPU time since before the load. Messages a second are counted to
+the arrival of the last one at the sink: what was only taken into a queue does not count as done.
+"""
+
+import time
+
+import rig as rig_
+
+DRAIN_SECONDS = 120
+LOAD_MORE_SECONDS = 60
+SOURCES = "127.0.1.1"
+SOURCE_SESSIONS = 20_000        # of one address: its ports are fewer than 28,000
+
+TLS = ("--tls", "starttls", "--tls-version", "1.3")
+
+
+class Shape:
+    """`concurrency` are connections at a time; `slower` makes a run that much longer."""
+
+    def __init__(self, name, text, *options, concurrency=20, slower=1.0, bdat=False, mix=False):
+        self.name, self.text, self.options = name, text, options
+        self.concurrency, self.slower, self.bdat, self.mix = concurrency, slower, bdat, mix
+
+    def fits(self, peer):
+        return peer.chunking or not self.bdat
+
+    def arguments(self):
+        return ("--verify", "--threads", "2", "--concurrency", str(self.concurrency), *self.options)
+
+
+MIX = ("--size", "mix", "--size-max", "10M", "--messages", "10", *TLS)
+SHAPES = {shape.name: shape for shape in (
+    Shape("A", "4 KB, one message a connection, STARTTLS with a full handshake", *TLS),
+    Shape("B", "4 KB, one message a connection, STARTTLS, sessions resumed", *TLS, "--resume"),
+    Shape("C", "4 KB, 100 messages a connection, STARTTLS", *TLS, "--messages", "100"),
+    Shape("D", "4 KB, one message a connection, plaintext"),
+    Shape("E-data", "10 MB by DATA, STARTTLS", *TLS, "--size", "10M", concurrency=4, slower=1.5),
+    Shape("E-bdat", "10 MB by BDAT, STARTTLS", *TLS, "--size", "10M", "--bdat", concurrency=4,
+          slower=1.5, bdat=True),
+    Shape("F-max", "sizes like mail, 10 messages a connection, STARTTLS: as fast as it goes", *MIX,
+          slower=1.5, mix=True),
+    Shape("F", "the same, open loop (Poisson) at half of the server's own F-max", *MIX,
+          concurrency=200, slower=1.5, mix=True),
+)}
+
+
+def settle(peer, sink, accepted):
+    """Waits until all that was accepted has arrived; returns when that was."""
+    def done():
+        return sink.count() >= accepted
+    rig_.until(done, DRAIN_SECONDS, f"{peer.title}: {accepted} messages at the sink")
+    arrived = time.monotonic()
+    rig_.until(lambda: peer.queued() == 0, DRAIN_SECONDS, f"{peer.title}: an empty queue")
+    return arrived
+
+
+def measure(rig, peer, arguments, seconds):
+    """One run; a cell of the result without its names."""
+    sink = rig_.Sink(rig)
+    try:
+        before, began = peer.account.cpu(), time.monotonic()
+        report = rig.load(peer.port, "--duration", f"{seconds:g}", *arguments,
+                          seconds=seconds + LOAD_MORE_SECONDS)
+        memory = peer.account.memory()
+        arrived = settle(peer, sink, report["accepted"])
+        after = peer.account.cpu()
+    finally:
+        summary = sink.stop()
+    return {"load": report, "sink": summary, "wall_s": arrived - began, "memory": memory,
+            "cpu": difference(after, before), "wrong": wrong(report, summary)}
+
+
+def difference(after, before):
+    group = None
+    if after["group"]:
+        group = [late - early for late, early in zip(after["group"], before["group"])]
+    return {"group": group, "processes": after["processes"] - before["processes"]}
+
+
+def wrong(report, summary):
+    """What of the run was not as it should be, in words; "" if all was."""
+    found = []
+    if not report["accepted"]:
+        found.append("nothing was accepted")
+    if report["failed"]:
+        kinds = {kind: n for kind, n in report["failures"].items() if n}
+        found.append(f"{report['failed']} failed {kinds}")
+    checked = summary.get("verify") or summary
+    for key in ("corrupt", "double", "missing"):
+        if checked.get(key):
+            found.append(f"{checked[key]} {key}")
+    if summary["messages"] != report["accepted"]:
+        found.append(f"{report['accepted']} accepted, {summary['messages']} arrived")
+    return ", ".join(found)
