@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""From the cells of bench/idle/run to IDLE.md and CONSTANCY.md."""
+
+GOALS = {"clear": 3072, "tls": 24576}   # octets a session
+TEXTS = {"clear": "in clear", "tls": "TLS in user space"}
+LAST_TENTH = 0.95
+
+
+def grown(cell, name="pss"):
+    return (cell["during"][name] - cell["before"][name]) / cell["sessions"]
+
+
+def mib(octets):
+    return f"{octets / 1048576:.1f}"
+
+
+def machine(facts):
+    yield f"- {facts['date']}, commit {facts['commit']}, took {facts['took_s']} s"
+    yield f"- `{facts['command']}`"
+    yield (f"- Linux {facts['kernel']}, {facts['cpus']} CPUs ({facts['cpu']}), "
+           f"{mib(facts['memory'])} MiB, {facts['libc']}, {facts['openssl']}")
+
+
+def idle(result):
+    out = ["# Memory of idle sessions", "",
+           "Sessions that have said EHLO and nothing since, from many addresses, over loopback.",
+           "A session's part is what the gateway's processes have grown by (PSS), divided by the",
+           "number of sessions. Sockets and io_uring are the kernel's and not in it.", ""]
+    out += list(machine(result["facts"]))
+    out += ["", "| | sessions | octets a session | goal | | before MiB | during MiB | "
+            "after they ended MiB |", "|---|---|---|---|---|---|---|---|"]
+    for cell in result["cells"]:
+        part, goal = grown(cell), GOALS[cell["phase"]]
+        out.append(f"| {TEXTS[cell['phase']]} | {cell['sessions']} | {part:.0f} | {goal} | "
+                   f"{'met' if part <= goal else 'missed'} | {mib(cell['before']['pss'])} | "
+                   f"{mib(cell['during']['pss'])} | {mib(cell['after']['pss'])} |")
+    for cell in result["cells"]:
+        if cell["sessions"] < cell["wanted"]:
+            out += ["", f"{TEXTS[cell['phase']]}: {cell['wanted']} sessions were asked for; the "
+                    "limit of descriptors (RLIMIT_NOFILE) allowed fewer here."]
+    out += ["", "Besides, in the kernel, for both ends of each connection and the load tool:", ""]
+    for cell in result["cells"]:
+        parts = ", ".join(f"{name} {octets / cell['sessions']:.0f}"
+                          for name, octets in cell["kernel"].items())
+        out.append(f"- {TEXTS[cell['phase']]}: octets a connection: {parts}")
+    return "\n".join(out) + "\n"
+
+
+def constancy(result):
+    cell = result["cells"][0]
+    tenths = cell["tenths"]
+    ratio = tenths[-1]["rate"] / tenths[0]["rate"]
+    least = min(one["memory"]["pss"] for one in tenths)
+    most = max(one["memory"]["pss"] for one in tenths)
+    out = ["# A long run", "",
+           f"{cell['messages']} messages of {cell['bytes']} octets in clear, answered 250 when on",
+           "disk, relayed to a sink; the gateway's memory (PSS) and its spool at each tenth.", ""]
+    out += list(machine(result["facts"]))
+    out += ["", "| tenth | messages/s | memory MiB | spool MiB | queued |", "|---|---|---|---|---|"]
+    for i, one in enumerate(tenths):
+        out.append(f"| {i + 1} | {one['rate']:.0f} | {mib(one['memory']['pss'])} | "
+                   f"{mib(one['spool'])} | {one['queued']} |")
+    out += ["", f"- last tenth / first tenth: {ratio:.3f} "
+            f"({'met' if ratio >= LAST_TENTH else 'missed'}: at least {LAST_TENTH})",
+            f"- memory: {mib(least)} to {mib(most)} MiB; {mib(cell['after']['memory']['pss'])} "
+            f"with an empty queue",
+            f"- spool with an empty queue: {mib(cell['after']['spool'])} MiB"]
+    return "\n".join(out) + "\n"
