@@ -91,17 +91,15 @@ static bool is_web(const struct port *port)
 
 /* Who is blocked is not spoken to; who is over a budget is told so, as far as there is room. */
 static bool fence_lets_in(struct port *port, struct fence_client *client, int fd,
-	const struct sockaddr_storage *peer, const struct session_way *way)
+	const struct network_end *peer, const struct session_way *way)
 {
 	struct accept *accept = port->accept;
 	bool implicit = port->listener->tls == LISTENER_TLS_IMPLICIT;
-	uint8_t address[NETWORK_BYTES];
 	char text[REFUSAL_TEXT_MAX];
 	struct smtp_verdict verdict = {SMTP_VERDICT_CLOSE, 421, "4.7.0", text};
 	enum fence_reason reason;
 
-	network_address(peer, address);
-	reason = fence_enter(accept->facts.fence, client, address, !way->behind,
+	reason = fence_enter(accept->facts.fence, client, peer->address, !way->behind,
 		implicit ? FENCE_HANDSHAKE : FENCE_PLAIN);
 	if (fence_reason_verdict(reason) != FENCE_VERDICT_REFUSE)
 		return true;
@@ -124,29 +122,30 @@ static void admit_web(
 }
 
 /*
- * A connection: through the door to its session, or 421, or away. `peer` is who it counts as. What a
+ * A connection: through the door to its session, or 421, or away. `from` is who it counts as. What a
  * balancer does for itself (its checks, mostly) counts against no budget of an address: the fence has
  * balancers among those it allows, and to policy/ it is nobody's.
  */
-static void admit(struct port *port, int fd, const struct sockaddr_storage *peer,
+static void admit(struct port *port, int fd, const struct sockaddr_storage *from,
 	const struct session_way *way)
 {
 	struct accept *accept = port->accept;
 	struct policy *policy = accept->facts.policy;
 	struct fence *fence = accept->facts.fence;
-	const struct sockaddr_storage *counted = way->local ? NULL : peer;
+	struct network_end peer = network_end_of(from);
+	const uint8_t *counted = way->local ? NULL : peer.address;
 	struct fence_client client = {0};
 	enum policy_door door;
 
-	if (!fence_lets_in(port, &client, fd, peer, way))
+	if (!fence_lets_in(port, &client, fd, &peer, way))
 		return;
 	if (is_web(port)) {
-		admit_web(port, fd, peer, &client);
+		admit_web(port, fd, from, &client);
 		return;
 	}
 	door = policy_enter(policy, counted);
 	if (door == POLICY_DOOR_OPEN) {
-		if (session_start(accept->sessions, fd, port->listener, peer, &client, way))
+		if (session_start(accept->sessions, fd, port->listener, &peer, &client, way))
 			return;
 		policy_leave(policy, counted);
 		fence_leave(fence, &client);
@@ -157,7 +156,7 @@ static void admit(struct port *port, int fd, const struct sockaddr_storage *peer
 	fence_leave(fence, &client);
 	count(door == POLICY_DOOR_FULL ? COUNTER_SESSIONS_REFUSED_TOTAL
 				       : COUNTER_SESSIONS_REFUSED_ADDRESS);
-	if (!session_refuse(accept->sessions, fd, port->listener, peer, way,
+	if (!session_refuse(accept->sessions, fd, port->listener, &peer, way,
 		    policy_door_verdict(door), false))
 		close(fd);
 }
@@ -168,7 +167,7 @@ static void header_came(
 	struct session_way way = {.behind = via != NULL, .local = via == NULL};
 
 	if (via != NULL)
-		way.via = *via;
+		way.via = network_end_of(via);
 	admit(ctx, fd, peer, &way);
 }
 

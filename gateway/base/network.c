@@ -112,6 +112,31 @@ void network_address(const struct sockaddr_storage *from, uint8_t address[NETWOR
 	}
 }
 
+struct network_end network_end_of(const struct sockaddr_storage *from)
+{
+	struct network_end end = {0};
+
+	network_address(from, end.address);
+	if (from->ss_family == AF_INET)
+		end.port = ntohs(((const struct sockaddr_in *)from)->sin_port);
+	else if (from->ss_family == AF_INET6)
+		end.port = ntohs(((const struct sockaddr_in6 *)from)->sin6_port);
+	return end;
+}
+
+bool network_end_equal(const struct network_end *a, const struct network_end *b)
+{
+	return memcmp(a->address, b->address, NETWORK_BYTES) == 0 && a->port == b->port;
+}
+
+const char *network_end_text(const struct network_end *end, char text[NETWORK_TEXT_MAX])
+{
+	struct network network = {.bits = 128};
+
+	memcpy(network.address, end->address, NETWORK_BYTES);
+	return network_text(&network, text);
+}
+
 void network_socket(
 	const uint8_t address[NETWORK_BYTES], uint16_t port, struct sockaddr_storage *out)
 {

@@ -18,6 +18,12 @@ struct network {
 	uint8_t bits;                   /* of 128: an IPv4 /24 is 96 + 24 */
 };
 
+/* One end of a connection, in a fraction of a sockaddr_storage's room. */
+struct network_end {
+	uint8_t address[NETWORK_BYTES];
+	uint16_t port;
+};
+
 /* "192.0.2.0/24", "2001:db8::/32", or one address. False: not one, or bits after the prefix. */
 MUST_USE bool network_parse(const char *text, struct network *out);
 /* As it would be written; one address without "/BITS". Returns text. */
@@ -29,6 +35,11 @@ bool network_list_has(const char *const *texts, size_t n, const uint8_t address[
 
 /* Of AF_INET or AF_INET6; other families: all zero. */
 void network_address(const struct sockaddr_storage *from, uint8_t address[NETWORK_BYTES]);
+/* The same with the port. */
+struct network_end network_end_of(const struct sockaddr_storage *from);
+bool network_end_equal(const struct network_end *a, const struct network_end *b);
+/* The address alone, as network_text(). Returns text. */
+const char *network_end_text(const struct network_end *end, char text[NETWORK_TEXT_MAX]);
 /* The reverse: AF_INET for mapped ones. The whole of *out is written. */
 void network_socket(
 	const uint8_t address[NETWORK_BYTES], uint16_t port, struct sockaddr_storage *out);

@@ -5,8 +5,6 @@
 #ifndef POSTERN_POLICY_COUNTS_PRIVATE_H
 #define POSTERN_POLICY_COUNTS_PRIVATE_H
 
-#include <netinet/in.h>
-
 #include "policy/policy.h"
 
 struct counts;
@@ -18,7 +16,7 @@ MUST_USE int counts_open(struct counts **out, uint32_t sessions_max, uint32_t pe
 void counts_close(struct counts *counts);
 
 /* As policy_enter and policy_leave. */
-MUST_USE enum policy_door counts_enter(struct counts *counts, const struct sockaddr_storage *peer);
-void counts_leave(struct counts *counts, const struct sockaddr_storage *peer);
+MUST_USE enum policy_door counts_enter(struct counts *counts, const uint8_t peer[NETWORK_BYTES]);
+void counts_leave(struct counts *counts, const uint8_t peer[NETWORK_BYTES]);
 
 #endif

@@ -96,18 +96,11 @@ void counts_close(struct counts *counts)
 }
 
 /* What a peer counts as: its IPv4 address, mapped, or its IPv6 /64. */
-static void peer_key(const struct sockaddr_storage *peer, uint8_t key[COUNTS_KEY])
+static void peer_key(const uint8_t peer[NETWORK_BYTES], uint8_t key[COUNTS_KEY])
 {
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 
-	memset(key, 0, COUNTS_KEY);
-	if (peer->ss_family == AF_INET) {
-		memcpy(key, mapped, sizeof(mapped));
-		memcpy(key + sizeof(mapped), &((const struct sockaddr_in *)peer)->sin_addr, 4);
-		return;
-	}
-	ASSERT(peer->ss_family == AF_INET6);
-	memcpy(key, &((const struct sockaddr_in6 *)peer)->sin6_addr, COUNTS_KEY);
+	memcpy(key, peer, COUNTS_KEY);
 	if (memcmp(key, mapped, sizeof(mapped)) != 0)
 		memset(key + 8, 0, 8);
 }
@@ -195,7 +188,7 @@ static uint32_t head_of(const struct counts *counts, const uint8_t key[COUNTS_KE
 	return (uint32_t)hash_bytes(&counts->key, span_of(key, COUNTS_KEY)) & counts->heads_mask;
 }
 
-enum policy_door counts_enter(struct counts *counts, const struct sockaddr_storage *peer)
+enum policy_door counts_enter(struct counts *counts, const uint8_t peer[NETWORK_BYTES])
 {
 	uint8_t key[COUNTS_KEY];
 	struct stripe *stripe;
@@ -218,7 +211,7 @@ enum policy_door counts_enter(struct counts *counts, const struct sockaddr_stora
 	return POLICY_DOOR_ADDRESS_FULL;
 }
 
-void counts_leave(struct counts *counts, const struct sockaddr_storage *peer)
+void counts_leave(struct counts *counts, const uint8_t peer[NETWORK_BYTES])
 {
 	uint8_t key[COUNTS_KEY];
 	struct stripe *stripe;

@@ -171,12 +171,12 @@ int policy_reload(struct policy *policy, struct err *err)
 	return policy->lmdb ? reload_lmdb(policy, err) : 0;
 }
 
-enum policy_door policy_enter(struct policy *policy, const struct sockaddr_storage *peer)
+enum policy_door policy_enter(struct policy *policy, const uint8_t peer[NETWORK_BYTES])
 {
 	return counts_enter(policy->counts, peer);
 }
 
-void policy_leave(struct policy *policy, const struct sockaddr_storage *peer)
+void policy_leave(struct policy *policy, const uint8_t peer[NETWORK_BYTES])
 {
 	counts_leave(policy->counts, peer);
 }

@@ -10,8 +10,7 @@
 #ifndef POSTERN_POLICY_POLICY_H
 #define POSTERN_POLICY_POLICY_H
 
-#include <netinet/in.h>
-
+#include "base/network.h"
 #include "config/settings.h"
 #include "smtp/envelope.h"
 
@@ -65,12 +64,12 @@ MUST_USE int policy_reload(struct policy *policy, struct err *err);
 enum policy_door { POLICY_DOOR_OPEN, POLICY_DOOR_FULL, POLICY_DOOR_ADDRESS_FULL };
 
 /*
- * A connection from `peer` (AF_INET or AF_INET6) comes and goes. Only after OPEN must it leave.
+ * A connection from `peer` (as base/network.h has it) comes and goes. Only after OPEN must it leave.
  * IPv4-mapped IPv6 addresses count as IPv4, other IPv6 addresses by their /64. NULL: nobody's, which
  * counts among all sessions only.
  */
-MUST_USE enum policy_door policy_enter(struct policy *policy, const struct sockaddr_storage *peer);
-void policy_leave(struct policy *policy, const struct sockaddr_storage *peer);
+MUST_USE enum policy_door policy_enter(struct policy *policy, const uint8_t peer[NETWORK_BYTES]);
+void policy_leave(struct policy *policy, const uint8_t peer[NETWORK_BYTES]);
 
 /* The 421 that goes with a closed door. */
 const struct smtp_verdict *policy_door_verdict(enum policy_door door);

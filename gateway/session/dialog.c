@@ -336,12 +336,13 @@ static void xclient(struct session *session, const struct smtp_xclient *says)
 {
 	struct smtp_verdict verdict = accept_verdict;
 	char text[SESSION_GUARD_TEXT];
-	struct sockaddr_storage peer = session->own;
+	struct network_end peer = session->own;
 	bool known = (says->known & SMTP_XCLIENT_ADDR) != 0;
 
-	if (known)
-		network_socket(
-			says->address, says->known & SMTP_XCLIENT_PORT ? says->port : 0, &peer);
+	if (known) {
+		memcpy(peer.address, says->address, NETWORK_BYTES);
+		peer.port = says->known & SMTP_XCLIENT_PORT ? says->port : 0;
+	}
 	(void)session_guard_become(session, &peer, !known && !session->way.behind, &verdict, text);
 	smtp_answer(&session->smtp, &verdict, &session->out);
 }

@@ -109,9 +109,9 @@ void session_guard_accepted(struct session *session)
 }
 
 /* Whom policy/ counts: not a balancer that speaks for itself, or its checks could shut themselves out. */
-static const struct sockaddr_storage *counted_as(const struct session *session)
+static const uint8_t *counted_as(const struct session *session)
 {
-	return session->local ? NULL : &session->peer;
+	return session->local ? NULL : session->peer.address;
 }
 
 void session_guard_door_leave(struct session *session)
@@ -123,18 +123,14 @@ void session_guard_door_leave(struct session *session)
  * Who it was leaves first, so that the last place is enough; who is refused is nobody's any more and
  * counts among those that are told 421. One that only has another port is the same.
  */
-bool session_guard_become(struct session *session, const struct sockaddr_storage *peer, bool direct,
+bool session_guard_become(struct session *session, const struct network_end *peer, bool direct,
 	struct smtp_verdict *verdict, char text[SESSION_GUARD_TEXT])
 {
 	struct policy *policy = session->worker->facts.policy;
-	uint8_t before[NETWORK_BYTES];
-	uint8_t address[NETWORK_BYTES];
 	enum fence_reason reason;
 	enum policy_door door;
 
-	network_address(&session->peer, before);
-	network_address(peer, address);
-	if (memcmp(before, address, NETWORK_BYTES) == 0) {
+	if (memcmp(session->peer.address, peer->address, NETWORK_BYTES) == 0) {
 		session_peer_set(session, peer);
 		return true;
 	}
@@ -149,7 +145,8 @@ bool session_guard_become(struct session *session, const struct sockaddr_storage
 	session->worker->refused++;
 	session->behaved = false;
 	session_peer_set(session, peer);
-	reason = fence_enter(fence_of(session), &session->client, address, direct, FENCE_PLAIN);
+	reason = fence_enter(
+		fence_of(session), &session->client, peer->address, direct, FENCE_PLAIN);
 	if (fence_reason_verdict(reason) == FENCE_VERDICT_REFUSE) {
 		count(COUNTER_SESSIONS_REFUSED_FENCE);
 		refuse(session, reason, verdict, text);

@@ -165,7 +165,7 @@ static void upgraded(struct session *session)
 	char text[SESSION_GUARD_TEXT];
 
 	smtp_upgraded(&session->smtp);
-	if (memcmp(&session->own, &session->peer, sizeof(session->own)) != 0 &&
+	if (!network_end_equal(&session->own, &session->peer) &&
 		!session_guard_become(session, &session->own, !session->way.behind, &verdict, text))
 		session_kill(session, SESSION_END_FENCE);
 }

@@ -34,7 +34,6 @@ void session_input_init(struct session *session)
 	session->recv.done = recv_done;
 	session->cancel.done = cancel_done;
 	session->held_tail = &session->held;
-	ring_msg_init(&session->recv_msg);
 }
 
 static struct ring *ring_of(const struct session *session)
@@ -65,7 +64,7 @@ void session_receive(struct session *session)
 	session->recv_multi = true;
 	if (session->planted & TLS_KTLS_RX)
 		ring_recvmsg_multi(
-			ring_of(session), &session->recv, session->fd, &session->recv_msg);
+			ring_of(session), &session->recv, session->fd, &session->worker->recv_msg);
 	else
 		ring_recv_multi(ring_of(session), &session->recv, session->fd);
 }
@@ -133,7 +132,7 @@ static void buffer_came(struct session *session, struct ring_buffer *buffer)
 	struct ring *ring = ring_of(session);
 
 	buffer->type = 23;
-	if (session->planted & TLS_KTLS_RX && !ring_msg_parse(&session->recv_msg, buffer)) {
+	if (session->planted & TLS_KTLS_RX && !ring_msg_parse(&session->worker->recv_msg, buffer)) {
 		session->recv_error = -EBADMSG;
 		ring_buffer_release(ring, buffer);
 		return;

@@ -38,34 +38,25 @@ static const char *const end_names[SESSION_END_COUNT] = {
 	[SESSION_END_SHUTDOWN] = "shutdown",
 };
 
-static void put_end_point(struct event *event, const char *key, const char *address, uint16_t port)
+static void put_end(struct event *event, const char *key, const struct network_end *end)
 {
-	char text[SESSION_PEER_MAX + 16];
+	char address[NETWORK_TEXT_MAX];
+	char text[NETWORK_TEXT_MAX + 16];
 
+	(void)network_end_text(end, address);
 	snprintf(text, sizeof(text), strchr(address, ':') != NULL ? "[%s]:%u" : "%s:%u", address,
-		port);
+		end->port);
 	event_str(event, key, text);
-}
-
-static void put_socket(struct event *event, const char *key, const struct sockaddr_storage *from)
-{
-	struct network network = {.bits = 128};
-	char text[NETWORK_TEXT_MAX];
-
-	network_address(from, network.address);
-	put_end_point(event, key, network_text(&network, text),
-		ntohs(from->ss_family == AF_INET ? ((const struct sockaddr_in *)from)->sin_port
-						 : ((const struct sockaddr_in6 *)from)->sin6_port));
 }
 
 /* Who connected, where that is not the peer: a balancer, or who said XCLIENT. */
 static void put_peer(struct event *event, const struct session *session)
 {
-	put_end_point(event, "peer", session->peer_address, session->peer_port);
+	put_end(event, "peer", &session->peer);
 	if (session->way.behind)
-		put_socket(event, "via", &session->way.via);
-	else if (memcmp(&session->own, &session->peer, sizeof(session->own)) != 0)
-		put_socket(event, "via", &session->own);
+		put_end(event, "via", &session->way.via);
+	else if (!network_end_equal(&session->own, &session->peer))
+		put_end(event, "via", &session->own);
 }
 
 static void put_id(struct event *event, const char *key, const struct session *session)

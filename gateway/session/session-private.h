@@ -18,7 +18,7 @@
 #define SESSION_LINGER_BYTES (1024 * 1024)
 #define SESSION_EXPIRED_MAX  8
 #define SESSION_REFUSED_MAX  64 /* being told 421 at a time, in one worker; more are just closed */
-#define SESSION_PEER_MAX     64
+#define SESSION_PEER_MAX     48 /* an address as text, with its NUL */
 
 /* The walk. Only forward but for SMTP <-> HANDSHAKE (STARTTLS). */
 enum session_stage {
@@ -84,8 +84,9 @@ struct session_worker {
 	struct pool small;
 	struct pool large;
 	struct smtp_pools smtp;
-	struct list live; /* of session.node */
-	uint32_t refused; /* of them, those that were not let in */
+	struct msghdr recv_msg; /* of every receive by recvmsg: it is only read */
+	struct list live;       /* of session.node */
+	uint32_t refused;       /* of them, those that were not let in */
 	uint64_t id_last;
 	bool draining;
 	void (*on_end)(void *ctx);
@@ -96,10 +97,10 @@ struct session {
 	struct session_worker *worker;
 	struct list node;
 	const struct listener_settings *listener;
-	struct sockaddr_storage peer; /* whom the session is about */
-	struct sockaddr_storage own;  /* who connected, or was behind a PROXY header */
-	struct session_way way;       /* not behind: `own` connected, the kernel may meter it */
-	bool local;                   /* it is about the balancer now: nobody's to policy/ */
+	struct network_end peer; /* whom the session is about */
+	struct network_end own;  /* who connected, or was behind a PROXY header */
+	struct session_way way;  /* not behind: `own` connected, the kernel may meter it */
+	bool local;              /* it is about the balancer now: nobody's to policy/ */
 	int fd;
 	enum session_stage stage;
 	enum session_end end;
@@ -117,7 +118,6 @@ struct session {
 	/* input */
 	struct op recv;
 	struct op cancel;
-	struct msghdr recv_msg;
 	bool recv_stop;  /* no receive wanted: being cancelled or not to be armed */
 	bool recv_multi; /* the armed receive fills provided buffers */
 	bool eof;
@@ -180,7 +180,6 @@ struct session {
 	uint64_t bytes_in;
 	uint64_t bytes_out;
 	char peer_address[SESSION_PEER_MAX];
-	uint16_t peer_port;
 };
 
 /* ---- session.c ---- */
@@ -193,7 +192,7 @@ void session_stage_set(struct session *session, enum session_stage stage);
 void session_finish(struct session *session, enum session_end end);
 void session_kill(struct session *session, enum session_end end);
 uint64_t session_now(const struct session *session);
-void session_peer_set(struct session *session, const struct sockaddr_storage *peer);
+void session_peer_set(struct session *session, const struct network_end *peer);
 
 /* ---- input.c ---- */
 void session_input_init(struct session *session);
@@ -250,7 +249,7 @@ void session_guard_leave(struct session *session);
 void session_guard_door_leave(struct session *session);
 /* The session is about another peer from now on, if that one is let in. False: as it was, and
  * *verdict says why. */
-bool session_guard_become(struct session *session, const struct sockaddr_storage *peer, bool direct,
+bool session_guard_become(struct session *session, const struct network_end *peer, bool direct,
 	struct smtp_verdict *verdict, char text[SESSION_GUARD_TEXT]);
 
 /* ---- dialog.c ---- */

@@ -11,7 +11,6 @@
  */
 #include "session/session-private.h"
 
-#include <arpa/inet.h>
 #include <unistd.h>
 
 #define STAGE(stage) (1u << SESSION_STAGE_##stage)
@@ -243,38 +242,25 @@ void session_step(struct session *session)
 
 /* ---- the beginning ---- */
 
-void session_peer_set(struct session *session, const struct sockaddr_storage *peer)
+void session_peer_set(struct session *session, const struct network_end *peer)
 {
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&session->peer;
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&session->peer;
+	char text[NETWORK_TEXT_MAX];
+	size_t n = strlen(network_end_text(peer, text));
 
+	ASSERT(n < SESSION_PEER_MAX);
 	session->peer = *peer;
-	if (session->peer.ss_family == AF_INET) {
-		inet_ntop(AF_INET, &v4->sin_addr, session->peer_address, SESSION_PEER_MAX);
-		session->peer_port = ntohs(v4->sin_port);
-	} else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-		inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], session->peer_address,
-			SESSION_PEER_MAX);
-		session->peer_port = ntohs(v6->sin6_port);
-	} else {
-		inet_ntop(AF_INET6, &v6->sin6_addr, session->peer_address, SESSION_PEER_MAX);
-		session->peer_port = ntohs(v6->sin6_port);
-	}
+	memcpy(session->peer_address, text, n + 1);
 }
 
 static bool xclient_trusted(const struct session *session)
 {
 	const struct smtp_settings *smtp = &session->worker->facts.config->smtp;
-	uint8_t address[NETWORK_BYTES];
 
-	if (smtp->xclient_n == 0)
-		return false;
-	network_address(&session->own, address);
-	return network_list_has(smtp->xclient, smtp->xclient_n, address);
+	return network_list_has(smtp->xclient, smtp->xclient_n, session->own.address);
 }
 
 static struct session *session_new(struct session_worker *worker, int fd,
-	const struct listener_settings *listener, const struct sockaddr_storage *peer,
+	const struct listener_settings *listener, const struct network_end *peer,
 	const struct session_way *way)
 {
 	const struct smtp_settings *smtp = &worker->facts.config->smtp;
@@ -309,7 +295,7 @@ static struct session *session_new(struct session_worker *worker, int fd,
 }
 
 bool session_start(struct session_worker *worker, int fd, const struct listener_settings *listener,
-	const struct sockaddr_storage *peer, const struct fence_client *client,
+	const struct network_end *peer, const struct fence_client *client,
 	const struct session_way *way)
 {
 	struct session *session = session_new(worker, fd, listener, peer, way);
@@ -323,7 +309,7 @@ bool session_start(struct session_worker *worker, int fd, const struct listener_
 }
 
 bool session_refuse(struct session_worker *worker, int fd, const struct listener_settings *listener,
-	const struct sockaddr_storage *peer, const struct session_way *way,
+	const struct network_end *peer, const struct session_way *way,
 	const struct smtp_verdict *verdict, bool quiet)
 {
 	struct session *session;

@@ -9,8 +9,7 @@
 #ifndef POSTERN_SESSION_SESSION_H
 #define POSTERN_SESSION_SESSION_H
 
-#include <sys/socket.h>
-
+#include "base/network.h"
 #include "config/settings.h"
 #include "fence/fence.h"
 #include "policy/policy.h"
@@ -58,7 +57,7 @@ void session_worker_on_end(struct session_worker *worker, void (*on_end)(void *c
 struct session_way {
 	bool behind; /* through a balancer, whose PROXY header names the peer */
 	bool local; /* the balancer's own: its PROXY header names nobody; entered policy/ as nobody */
-	struct sockaddr_storage via; /* behind: the balancer */
+	struct network_end via; /* behind: the balancer */
 };
 
 /*
@@ -67,14 +66,14 @@ struct session_way {
  * caller keeps the socket and what it entered.
  */
 MUST_USE bool session_start(struct session_worker *worker, int fd,
-	const struct listener_settings *listener, const struct sockaddr_storage *peer,
+	const struct listener_settings *listener, const struct network_end *peer,
 	const struct fence_client *client, const struct session_way *way);
 
 /* The same for a connection that is answered 421 and closed; it was not let in. False, too, when
  * many are being answered so: they must not take the room of those that are let in. `quiet`: without
  * a line in the log, for whom the fence refuses, as that has its samples and counts. */
 MUST_USE bool session_refuse(struct session_worker *worker, int fd,
-	const struct listener_settings *listener, const struct sockaddr_storage *peer,
+	const struct listener_settings *listener, const struct network_end *peer,
 	const struct session_way *way, const struct smtp_verdict *verdict, bool quiet);
 
 #endif

@@ -45,21 +45,19 @@ void session_watch_end(const struct session *session)
 {
 	struct watch *watch = session->worker->facts.watch;
 	const struct tls_info *info = session->tls != NULL ? tls_conn_info(session->tls) : NULL;
-	uint8_t peer[NETWORK_BYTES];
 
 	if (watch == NULL || session->tls == NULL)
 		return;
 	if (session->tls_up) {
 		watch_handshake_done(watch, info->sni);
-		network_address(&session->peer, peer);
 		if (info->sni_stranger)
-			watch_handshake_failed(watch, peer, info->sni, WATCH_SNI);
+			watch_handshake_failed(watch, session->peer.address, info->sni, WATCH_SNI);
 		return;
 	}
 	if (session->end != SESSION_END_TLS_FAILED && session->end != SESSION_END_TIMEOUT_HANDSHAKE)
 		return;
-	network_address(&session->peer, peer);
-	watch_handshake_failed(watch, peer, info != NULL ? info->sni : "", failure_of(session));
+	watch_handshake_failed(
+		watch, session->peer.address, info != NULL ? info->sni : "", failure_of(session));
 }
 
 static void tell_recipients(struct watch *watch, const struct smtp_envelope *envelope, bool tls)
@@ -86,14 +84,13 @@ void session_watch_message(const struct session *session)
 {
 	struct watch *watch = session->worker->facts.watch;
 	const struct smtp_envelope *envelope = &session->smtp.envelope;
-	uint8_t peer[NETWORK_BYTES];
 	struct event event;
 
 	if (watch == NULL)
 		return;
-	network_address(&session->peer, peer);
 	tell_recipients(watch, envelope, session->tls_up);
-	if (!watch_message(watch, peer, envelope->reverse_path.domain, session->tls_up))
+	if (!watch_message(
+		    watch, session->peer.address, envelope->reverse_path.domain, session->tls_up))
 		return;
 	event_open(&event, COUNTER_WATCH_DOWNGRADES, "tls_downgrade");
 	event_str(&event, "peer", session->peer_address);

@@ -22,6 +22,7 @@ int session_worker_open(struct session_worker **out, const struct session_facts 
 	pool_open(&worker->small, SESSION_SMALL_BYTES, sessions * 2);
 	pool_open(&worker->large, SESSION_LARGE_BYTES, LARGE_MAX);
 	smtp_pools_open(&worker->smtp, sessions);
+	ring_msg_init(&worker->recv_msg);
 	list_init(&worker->live);
 	*out = worker;
 	return 0;

@@ -108,3 +108,41 @@ Test(network, addresses_of_sockets)
 	for (size_t i = 0; i < NETWORK_BYTES; i++)
 		cr_expect_eq(v4[i], 0);
 }
+
+Test(network, ends)
+{
+	static const struct {
+		int family;
+		const char *from;
+		const char *text;
+	} rows[] = {
+		{AF_INET, "192.0.2.7", "192.0.2.7"},
+		{AF_INET6, "::ffff:192.0.2.7", "192.0.2.7"},
+		{AF_INET6, "2001:db8:1234:5678:9abc:def0:1234:5678",
+			"2001:db8:1234:5678:9abc:def0:1234:5678"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct sockaddr_storage from = {.ss_family = (sa_family_t)rows[i].family}, back;
+		struct sockaddr_in *v4 = (struct sockaddr_in *)&from;
+		struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&from;
+		struct network_end end, again;
+		char text[NETWORK_TEXT_MAX];
+
+		cr_assert(inet_pton(rows[i].family, rows[i].from,
+				  rows[i].family == AF_INET ? (void *)&v4->sin_addr
+							    : (void *)&v6->sin6_addr) == 1);
+		v4->sin_port = htons(4711);
+		end = network_end_of(&from);
+		cr_expect_eq(end.port, 4711);
+		cr_expect_str_eq(network_end_text(&end, text), rows[i].text);
+		network_socket(end.address, end.port, &back);
+		again = network_end_of(&back);
+		cr_expect(network_end_equal(&end, &again));
+		again.port++;
+		cr_expect_not(network_end_equal(&end, &again));
+		again.port--;
+		again.address[15]++;
+		cr_expect_not(network_end_equal(&end, &again));
+	}
+}

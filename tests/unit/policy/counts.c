@@ -34,15 +34,17 @@ static struct counts *open_counts(uint32_t sessions_max, uint32_t per_address_ma
 static enum policy_door enter(struct counts *counts, const char *text)
 {
 	struct sockaddr_storage peer = peer_of(text);
+	struct network_end end = network_end_of(&peer);
 
-	return counts_enter(counts, &peer);
+	return counts_enter(counts, end.address);
 }
 
 static void leave(struct counts *counts, const char *text)
 {
 	struct sockaddr_storage peer = peer_of(text);
+	struct network_end end = network_end_of(&peer);
 
-	counts_leave(counts, &peer);
+	counts_leave(counts, end.address);
 }
 
 Test(counts, limit_of_an_address)
@@ -149,11 +151,12 @@ static void *shove(void *arg)
 {
 	struct crowd *crowd = arg;
 	struct sockaddr_storage peer = peer_of("192.0.2.1");
+	struct network_end end = network_end_of(&peer);
 
 	for (int i = 0; i < THREAD_TURNS; i++) {
 		int inside, seen;
 
-		if (counts_enter(crowd->counts, &peer) != POLICY_DOOR_OPEN)
+		if (counts_enter(crowd->counts, end.address) != POLICY_DOOR_OPEN)
 			continue;
 		inside = __atomic_add_fetch(&crowd->inside, 1, __ATOMIC_SEQ_CST);
 		seen = __atomic_load_n(&crowd->inside_max, __ATOMIC_SEQ_CST);
@@ -162,7 +165,7 @@ static void *shove(void *arg)
 			;
 		__atomic_add_fetch(&crowd->entered, 1, __ATOMIC_SEQ_CST);
 		__atomic_sub_fetch(&crowd->inside, 1, __ATOMIC_SEQ_CST);
-		counts_leave(crowd->counts, &peer);
+		counts_leave(crowd->counts, end.address);
 	}
 	return NULL;
 }

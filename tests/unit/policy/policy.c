@@ -320,27 +320,26 @@ Test(policy, door)
 {
 	struct policy_settings settings = settings_of(NULL);
 	struct policy *policy = open_policy(&settings);
-	struct sockaddr_storage a = {.ss_family = AF_INET}, b = a, c = a;
+	const uint8_t a[NETWORK_BYTES] = {0x20}, b[NETWORK_BYTES] = {0x20, 1};
+	const uint8_t c[NETWORK_BYTES] = {0x20, 2};
 	const struct smtp_verdict *verdict;
 
-	((struct sockaddr_in *)&b)->sin_addr.s_addr = 1;
-	((struct sockaddr_in *)&c)->sin_addr.s_addr = 2;
-	cr_expect_eq(policy_enter(policy, &a), POLICY_DOOR_OPEN);
-	cr_expect_eq(policy_enter(policy, &a), POLICY_DOOR_ADDRESS_FULL);
-	cr_expect_eq(policy_enter(policy, &b), POLICY_DOOR_OPEN);
-	cr_expect_eq(policy_enter(policy, &c), POLICY_DOOR_FULL);
-	policy_leave(policy, &a);
-	cr_expect_eq(policy_enter(policy, &c), POLICY_DOOR_OPEN);
+	cr_expect_eq(policy_enter(policy, a), POLICY_DOOR_OPEN);
+	cr_expect_eq(policy_enter(policy, a), POLICY_DOOR_ADDRESS_FULL);
+	cr_expect_eq(policy_enter(policy, b), POLICY_DOOR_OPEN);
+	cr_expect_eq(policy_enter(policy, c), POLICY_DOOR_FULL);
+	policy_leave(policy, a);
+	cr_expect_eq(policy_enter(policy, c), POLICY_DOOR_OPEN);
 	cr_expect_eq(policy_enter(policy, NULL), POLICY_DOOR_FULL, "nobody's, among all");
-	policy_leave(policy, &c);
-	policy_leave(policy, &b);
+	policy_leave(policy, c);
+	policy_leave(policy, b);
 	cr_expect_eq(policy_enter(policy, NULL), POLICY_DOOR_OPEN);
 	cr_expect_eq(policy_enter(policy, NULL), POLICY_DOOR_OPEN, "no address is counted");
 	cr_expect_eq(policy_enter(policy, NULL), POLICY_DOOR_FULL);
 	policy_leave(policy, NULL);
 	policy_leave(policy, NULL);
-	cr_expect_eq(policy_enter(policy, &a), POLICY_DOOR_OPEN);
-	policy_leave(policy, &a);
+	cr_expect_eq(policy_enter(policy, a), POLICY_DOOR_OPEN);
+	policy_leave(policy, a);
 	policy_close(policy);
 
 	verdict = policy_door_verdict(POLICY_DOOR_FULL);
