@@ -22,13 +22,40 @@ bool smtp_name_valid(struct span name)
 	return name.n > 0 && name.n <= SMTP_HELO_MAX;
 }
 
+static void long_drop(struct smtp *smtp)
+{
+	if (smtp->helo_long != NULL)
+		pool_put(&smtp->pools->names, smtp->helo_long);
+	smtp->helo_long = NULL;
+}
+
 void smtp_helo_set(struct smtp *smtp, struct span name)
 {
+	uint8_t *room = smtp->helo_short;
+
 	ASSERT(name.n <= SMTP_HELO_MAX);
+	if (name.n > SMTP_HELO_SHORT) {
+		if (smtp->helo_long == NULL)
+			smtp->helo_long = pool_get(&smtp->pools->names);
+		if (smtp->helo_long != NULL)
+			room = smtp->helo_long;
+		else
+			name.n = SMTP_HELO_SHORT;
+	}
 	if (name.n > 0)
-		memmove(smtp->helo_text, name.p, name.n); /* it may be the same */
-	smtp->helo_text[name.n] = '\0';
-	smtp->helo = span_of(smtp->helo_text, name.n);
+		memmove(room, name.p, name.n); /* it may be the same */
+	smtp->helo = span_of(room, name.n);
+	if (room == smtp->helo_short)
+		long_drop(smtp);
+}
+
+void smtp_helo_forget(struct smtp *smtp)
+{
+	smtp->helo = (struct span){0};
+	wipe(smtp->helo_short, sizeof(smtp->helo_short));
+	if (smtp->helo_long != NULL)
+		wipe(smtp->helo_long, SMTP_HELO_MAX);
+	long_drop(smtp);
 }
 
 /* Takes the name; false after a 501. */

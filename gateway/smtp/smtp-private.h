@@ -155,8 +155,10 @@ void smtp_xclient_answer(struct smtp *smtp, const struct smtp_verdict *verdict, 
 #define SMTP_XCLIENT_KEYWORDS "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"
 /* One word of printable ASCII, not too long: good for HELO's name. */
 MUST_USE bool smtp_name_valid(struct span name);
-/* HELO's name is this from now on. */
+/* HELO's name is this from now on, or where memory is short as much of it as fits. */
 void smtp_helo_set(struct smtp *smtp, struct span name);
+/* There is none any more. */
+void smtp_helo_forget(struct smtp *smtp);
 
 /* ---- message.c ---- */
 

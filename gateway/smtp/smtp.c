@@ -69,6 +69,7 @@ void smtp_pools_open(struct smtp_pools *pools, uint32_t sessions_max)
 	uint64_t arenas = (uint64_t)sessions_max * ARENA_POOL_PER_SESSION + SMTP_ARENA_CHUNKS_MAX;
 
 	pool_open(&pools->lines, SMTP_LINE_MAX, sessions_max + LINE_POOL_SPARE);
+	pool_open(&pools->names, SMTP_HELO_MAX, sessions_max);
 	pool_open(&pools->arenas, SMTP_ARENA_CHUNK_BYTES,
 		arenas > UINT32_MAX ? UINT32_MAX : (uint32_t)arenas);
 }
@@ -76,6 +77,7 @@ void smtp_pools_open(struct smtp_pools *pools, uint32_t sessions_max)
 void smtp_pools_close(struct smtp_pools *pools)
 {
 	pool_close(&pools->lines);
+	pool_close(&pools->names);
 	pool_close(&pools->arenas);
 }
 
@@ -117,6 +119,7 @@ void smtp_close(struct smtp *smtp)
 {
 	smtp_line_release(smtp);
 	transaction_forget(smtp);
+	smtp_helo_forget(smtp);
 	smtp->message_open = false;
 	smtp_closing_set(smtp, SMTP_CLOSE_POLICY);
 }
@@ -138,8 +141,7 @@ void smtp_upgraded(struct smtp *smtp)
 	ASSERT(smtp->line.p == NULL && !smtp->message_open && !smtp->line_skip);
 	transaction_forget(smtp);
 	smtp->client = (struct smtp_xclient){0};
-	smtp->helo = (struct span){0};
-	wipe(smtp->helo_text, sizeof(smtp->helo_text));
+	smtp_helo_forget(smtp);
 	smtp->esmtp = false;
 	smtp->tls = SMTP_TLS_ACTIVE;
 	smtp_state_set(smtp, SMTP_STATE_START);

@@ -58,9 +58,10 @@
 #include "smtp/envelope.h"
 
 /* A command line with its CRLF: above RFC 5321's 512, as parameters add to it (RFC 3461, 6531). */
-#define SMTP_LINE_MAX  2048
-#define SMTP_REPLY_MAX 1024 /* the longest reply, EHLO's included, and a 421 behind it */
-#define SMTP_HELO_MAX  255
+#define SMTP_LINE_MAX   2048
+#define SMTP_REPLY_MAX  1024 /* the longest reply, EHLO's included, and a 421 behind it */
+#define SMTP_HELO_MAX   255
+#define SMTP_HELO_SHORT 64 /* nearly every name; longer ones are kept apart from the session */
 
 #define SMTP_ARENA_CHUNK_BYTES 4096
 #define SMTP_ARENA_CHUNKS_MAX  1024 /* a session: far above recipients_max of full length */
@@ -140,6 +141,7 @@ enum smtp_tls_offer {
 struct smtp_pools {
 	struct pool lines;  /* objects of SMTP_LINE_MAX */
 	struct pool arenas; /* objects of SMTP_ARENA_CHUNK_BYTES */
+	struct pool names;  /* objects of SMTP_HELO_MAX */
 };
 
 /* The DATA decoder's state (body.c). */
@@ -158,12 +160,13 @@ struct smtp {
 	struct buf line;               /* unfinished command line; .p NULL when none */
 	struct arena arena;            /* transaction */
 	struct smtp_envelope envelope; /* public, read-only: see the head */
-	struct span helo;     /* public: name as given, points to helo_text; empty before HELO */
-	uint64_t body_bytes;  /* public: octets of the message so far, as BODY or moved */
-	uint64_t chunk_left;  /* public: octets of the BDAT chunk still to come */
-	uint64_t chunk_bytes; /* of the chunk, for its reply */
-	uint32_t errors;      /* public: 5xx replies so far */
-	uint32_t messages;    /* public: messages answered 250 */
+	struct span
+		helo; /* public: name as given, points to helo_short or helo_long; empty before HELO */
+	uint64_t body_bytes;      /* public: octets of the message so far, as BODY or moved */
+	uint64_t chunk_left;      /* public: octets of the BDAT chunk still to come */
+	uint64_t chunk_bytes;     /* of the chunk, for its reply */
+	uint32_t errors;          /* public: 5xx replies so far */
+	uint32_t messages;        /* public: messages answered 250 */
 	uint32_t recipients_seen; /* public: accepted in the session */
 	uint32_t hops;            /* Received: lines seen in this message's header */
 	uint16_t spoil_code;      /* public: reply the spoiled message will get; 0: none */
@@ -191,7 +194,8 @@ struct smtp {
 
 	struct smtp_verdict late;    /* reply at the end of what is being discarded */
 	struct smtp_recipient *asks; /* the recipient of a pending RCPT */
-	char helo_text[SMTP_HELO_MAX + 1];
+	uint8_t *helo_long;          /* of the pool of names; NULL: not needed */
+	uint8_t helo_short[SMTP_HELO_SHORT];
 };
 
 void smtp_pools_open(struct smtp_pools *pools, uint32_t sessions_max);
@@ -199,7 +203,7 @@ void smtp_pools_close(struct smtp_pools *pools);
 
 void smtp_open(struct smtp *smtp, const struct smtp_settings *settings, struct smtp_pools *pools,
 	enum smtp_tls_offer tls);
-void smtp_close(struct smtp *smtp); /* gives back line and arena */
+void smtp_close(struct smtp *smtp); /* gives back line, arena and name */
 
 /* Appends the 220 greeting (RFC 5321 4.2). */
 void smtp_greet(struct smtp *smtp, struct buf *out);

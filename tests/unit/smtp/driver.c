@@ -35,7 +35,8 @@ void driver_open(struct driver *driver, enum smtp_tls_offer tls)
 void driver_close(struct driver *driver)
 {
 	smtp_close(&driver->smtp);
-	ASSERT(driver->pools.lines.live == 0 && driver->pools.arenas.live == 0);
+	ASSERT(driver->pools.lines.live == 0 && driver->pools.arenas.live == 0 &&
+		driver->pools.names.live == 0);
 	smtp_pools_close(&driver->pools);
 	fclose(driver->log);
 	fclose(driver->content);

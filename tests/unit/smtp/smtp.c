@@ -118,19 +118,60 @@ Test(smtp_smtp, upgraded_forgets)
 	start(SMTP_TLS_OFFERED);
 	driver.upgrade = true;
 	driver_feed_str(&driver, "EHLO before\r\n");
+	cr_assert(span_equal(driver.smtp.helo, span_str("before")));
 	driver_feed_str(&driver, "STARTTLS\r\n");
 	cr_assert_not(driver.injected);
 	cr_assert_eq(driver.smtp.helo.n, 0);
 	cr_assert_not(driver.smtp.esmtp);
 	cr_assert_eq(driver.smtp.state, SMTP_STATE_START);
-	for (size_t i = 0; i < sizeof(driver.smtp.helo_text); i++)
-		cr_assert_eq(driver.smtp.helo_text[i], '\0');
+	for (size_t i = 0; i < sizeof(driver.smtp.helo_short); i++)
+		cr_assert_eq(driver.smtp.helo_short[i], '\0');
 	driver_feed_str(&driver, MAIL "EHLO after\r\nSTARTTLS\r\n" MAIL);
 	cr_assert_str_eq(
 		driver_log(&driver), "250 220/2.0.0 STARTTLS 503/5.5.1 250 503/5.5.1 " MAIL_L);
 	cr_assert(strstr(strstr(driver.replies, "220 2.0.0"), "STARTTLS\r\n250-") == NULL,
 		"not offered again");
 	cr_assert(span_equal(driver.smtp.helo, span_str("after")));
+	driver_close(&driver);
+}
+
+static void helo_of(size_t n)
+{
+	static char name[SMTP_HELO_MAX + 1];
+	static char line[SMTP_HELO_MAX + 16];
+
+	memset(name, 'a' + (int)(n % 26), n);
+	name[n] = '\0';
+	snprintf(line, sizeof(line), "EHLO %s\r\n", name);
+	driver_feed_str(&driver, line);
+	name[n > SMTP_HELO_SHORT && driver.pools.names.max == 0 ? SMTP_HELO_SHORT : n] = '\0';
+	cr_assert(span_equal(driver.smtp.helo, span_str(name)), "%zu octets", n);
+}
+
+/* Room beside the session is taken for long names only, and only while there is one. */
+Test(smtp_smtp, helo_lengths)
+{
+	static const size_t rows[] = {1, SMTP_HELO_SHORT, SMTP_HELO_SHORT + 1, SMTP_HELO_MAX,
+		SMTP_HELO_SHORT + 1, SMTP_HELO_SHORT, SMTP_HELO_MAX};
+
+	start(SMTP_TLS_OFFERED);
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		helo_of(rows[i]);
+		cr_assert_eq(driver.pools.names.live, rows[i] > SMTP_HELO_SHORT);
+	}
+	driver.upgrade = true;
+	driver_feed_str(&driver, "STARTTLS\r\n");
+	cr_assert_eq(driver.pools.names.live, 0);
+	helo_of(SMTP_HELO_MAX);
+	driver_close(&driver);
+}
+
+Test(smtp_smtp, helo_without_memory)
+{
+	start(SMTP_TLS_NONE);
+	driver.pools.names.max = 0;
+	helo_of(SMTP_HELO_SHORT);
+	helo_of(SMTP_HELO_MAX);
 	driver_close(&driver);
 }
 
