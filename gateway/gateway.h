@@ -10,6 +10,7 @@
  *	publish.c  certificates and published policies: read and checked together, handed to the child
  *	sts_json.c  the control socket's questions about them
  *	sts_kept_json.c  its questions about what is remembered of TLS with others
+ *	sts_watch_json.c  its questions about those who send to us
  *	folder.c   folders that the parent makes for the child
  *	state.c    what is remembered over a restart beside the mail
  *	reload.c   what is told of a reload's end
@@ -248,6 +249,11 @@ MUST_USE struct json_t *sts_answer(
 MUST_USE struct json_t *sts_report_json(
 	const struct sts_facts *facts, const struct control_sts_request *request);
 MUST_USE struct json_t *sts_policies_json(
+	const struct sts_facts *facts, const struct control_sts_request *request);
+
+/* ---- sts_watch_json.c: of these, what the watch knows ---- */
+
+MUST_USE struct json_t *sts_watch_json(
 	const struct sts_facts *facts, const struct control_sts_request *request);
 
 /* ---- sandbox.c ---- */

@@ -234,6 +234,8 @@ json_t *sts_answer(const struct sts_facts *facts, const struct control_sts_reque
 		return answer_of(sts_report_json(facts, request));
 	case CONTROL_STS_POLICIES:
 		return answer_of(sts_policies_json(facts, request));
+	case CONTROL_STS_WATCH:
+		return answer_of(sts_watch_json(facts, request));
 	case CONTROL_STS_ACTIONS:
 		break;
 	}

@@ -2,7 +2,7 @@
 /*
  * posternctl-sts-show.c -- what the gateway remembers of TLS with others, as tables for a person.
  *
- * The keys are made in gateway/sts_kept_json.c and, within a report, by RFC 8460 4.4. A report is a tree;
+ * The keys are made in gateway/sts_kept_json.c, gateway/watch/show.c and, within a report, by RFC 8460 4.4. A report is a tree;
  * tables are made of flat rows, so rows are made first. What a policy says is somebody else's.
  */
 #include "tools/posternctl.h"
@@ -157,4 +157,118 @@ void show_policies(const json_t *sts)
 	show_table(&kept_table, policies);
 	if (json_is_string(text))
 		text_put(json_string_value(text));
+}
+
+/* ---- watch ---- */
+
+/* "certificate 3, version 1", and their sum. */
+static json_int_t failures_format(char *out, size_t n, const json_t *failures)
+{
+	json_int_t sum = 0;
+	size_t used = 0;
+	const char *reason;
+	json_t *value;
+
+	snprintf(out, n, "-");
+	json_object_foreach((json_t *)failures, reason, value)
+	{
+		if (used < n)
+			used += (size_t)snprintf(out + used, n - used, "%s%s %lld",
+				used > 0 ? ", " : "", reason, (long long)json_integer_value(value));
+		sum += json_integer_value(value);
+	}
+	return sum;
+}
+
+/* A row's columns by their keys; "failures" is their sum, "why" what they are. */
+static void watch_cell(const char *const *keys, const json_t *row, int column, char *out, size_t n)
+{
+	const json_t *failures = json_object_get(row, "failures");
+	char why[SHOW_CELL_MAX];
+
+	if (strcmp(keys[column], "failures") == 0)
+		snprintf(out, n, "%lld", (long long)failures_format(why, sizeof(why), failures));
+	else if (strcmp(keys[column], "reasons") == 0)
+		(void)failures_format(out, n, failures);
+	else
+		(void)text_of(row, keys[column], out, n);
+}
+
+static void day_cell(const json_t *row, int column, char *out, size_t n)
+{
+	static const char *const keys[] = {
+		"day", "tls", "clear", "downgrades", "handshakes", "failures", "reasons"};
+
+	watch_cell(keys, row, column, out, n);
+}
+
+static void recipient_cell(const json_t *row, int column, char *out, size_t n)
+{
+	static const char *const keys[] = {"domain", "tls", "clear"};
+
+	watch_cell(keys, row, column, out, n);
+}
+
+static void host_cell(const json_t *row, int column, char *out, size_t n)
+{
+	static const char *const keys[] = {"host", "handshakes", "failures", "reasons"};
+
+	watch_cell(keys, row, column, out, n);
+}
+
+static void sender_cell(const json_t *row, int column, char *out, size_t n)
+{
+	static const char *const keys[] = {
+		"sender", "first", "last_tls", "last_clear", "tls", "clear", "downgrades"};
+
+	watch_cell(keys, row, column, out, n);
+}
+
+static void advice_cell(const json_t *row, int column, char *out, size_t n)
+{
+	static const char *const keys[] = {"domain", "mode", "calm_days", "advice", "why"};
+
+	watch_cell(keys, row, column, out, n);
+}
+
+static const struct {
+	const char *key, *total;
+	const char *more; /* what is left out where the list is bounded */
+	struct show_table table;
+} watch_tables[] = {
+	{"days", NULL, NULL,
+		{{"DAY", "TLS", "CLEAR", "DOWNGRADED", "HANDSHAKES", "FAILED", "BY REASON", NULL},
+			day_cell, 0x3e}},
+	{"domains", "domains_total", "domains of recipients",
+		{{"MAIL TO", "TLS", "CLEAR", NULL}, recipient_cell, 0x6}},
+	{"hosts", "hosts_total", "names",
+		{{"NAME ASKED FOR", "HANDSHAKES", "FAILED", "BY REASON", NULL}, host_cell, 0x6}},
+	{"downgraded", "downgraded_total", "such senders",
+		{{"USED TLS BEFORE", "FIRST", "LAST TLS", "LAST CLEAR", "TLS", "CLEAR", "DAYS",
+			 NULL},
+			sender_cell, 0x70}},
+	{"clear", "clear_total", "such senders",
+		{{"NEVER USED TLS", "FIRST", "LAST TLS", "LAST CLEAR", "TLS", "CLEAR", "DAYS",
+			 NULL},
+			sender_cell, 0x70}},
+	{"policies", "policies_total", "policies",
+		{{"OUR POLICY", "MODE", "CALM DAYS", "ADVICE", "WHY", NULL}, advice_cell, 0x4}},
+};
+
+void show_watch(const json_t *sts)
+{
+	fputs("watched since ", stdout);
+	show_clean(stdout, show_string_of(sts, "since"));
+	printf("; %lld senders are remembered\n", (long long)show_number_of(sts, "senders"));
+	for (size_t i = 0; i < COUNT_OF(watch_tables); i++) {
+		const json_t *list = json_object_get(sts, watch_tables[i].key);
+		json_int_t more = 0;
+
+		show_table(&watch_tables[i].table, list);
+		if (watch_tables[i].total != NULL)
+			more = show_number_of(sts, watch_tables[i].total) -
+			       (json_int_t)json_array_size(list);
+		if (more > 0)
+			printf("  and %lld more %s\n", (long long)more, watch_tables[i].more);
+	}
 }

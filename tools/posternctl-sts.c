@@ -8,24 +8,52 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "tools/posternctl.h"
 
+#define DAYS_MAX    400
 #define ENTRIES_MAX 1000000 /* of all pieces; more is no answer of a gateway */
 
 static int records_run(const struct options *options);
 static int report_run(const struct options *options);
 static int policies_run(const struct options *options);
+static int watch_run(const struct options *options);
+
+enum { TAKES_DAY = 1, TAKES_DAYS = 2, TAKES_LIMIT = 4 }; /* options */
 
 static const struct action {
 	const char *word;
 	int words_max; /* after the word */
-	bool day;      /* takes --day */
+	unsigned takes;
 	int (*run)(const struct options *options);
 } actions[] = {
-	{"records", 1, false, records_run},
-	{"report", 1, true, report_run},
-	{"policies", 1, false, policies_run},
+	{"records", 1, 0, records_run},
+	{"report", 1, TAKES_DAY, report_run},
+	{"policies", 1, 0, policies_run},
+	{"watch", 1, TAKES_DAYS | TAKES_LIMIT, watch_run},
 };
+
+/* ---- options ---- */
+
+bool sts_option(struct options *options, const char *name, const char *value)
+{
+	char *end;
+	unsigned long n;
+	uint32_t day;
+
+	if (strcmp(name, "day") == 0) {
+		options->day = value;
+		return clock_day_parse(value, &day);
+	}
+	n = strtoul(value, &end, 10);
+	options->days = (uint32_t)n;
+	return value[0] >= '0' && value[0] <= '9' && *end == '\0' && n >= 1 && n <= DAYS_MAX;
+}
+
+const char *sts_option_form(const char *name)
+{
+	return strcmp(name, "day") == 0 ? "a day as 2026-11-21" : "a number of days, 1 to 400";
+}
 
 /* ---- asking ---- */
 
@@ -215,6 +243,29 @@ static int policies_run(const struct options *options)
 		"no policy is kept; it is fetched when there is mail for a domain that has one");
 }
 
+/* ---- watch ---- */
+
+/* One answer is all of it: its lists are bounded. */
+static int watch_run(const struct options *options)
+{
+	json_t *request = piece_request(options, NULL), *sts = NULL;
+	int result;
+
+	if (options->days != 0)
+		json_object_set_new(request, "days", json_integer(options->days));
+	if (options->limit != 0)
+		json_object_set_new(request, "limit", json_integer(options->limit));
+	result = sts_ask(options, "watch", request, &sts);
+	if (result == EXIT_OK && !json_is_true(json_object_get(sts, "on")))
+		result = nothing(options, "the watch is off; section watch of postern.conf(5)");
+	if (options->json && (result == EXIT_OK || result == EXIT_NOTHING))
+		json_put(sts);
+	else if (result == EXIT_OK)
+		show_watch(sts);
+	json_decref(sts);
+	return result;
+}
+
 /* ---- the command ---- */
 
 int sts_run(struct options *options)
@@ -227,8 +278,12 @@ int sts_run(struct options *options)
 		if (options->words_n - 2 > actions[i].words_max)
 			return usage_wrong(
 				"not understood: ", options->words[2 + actions[i].words_max]);
-		if (options->day != NULL && !actions[i].day)
+		if (options->day != NULL && !(actions[i].takes & TAKES_DAY))
 			return usage_wrong("--day does not go with sts ", word);
+		if (options->days != 0 && !(actions[i].takes & TAKES_DAYS))
+			return usage_wrong("--days does not go with sts ", word);
+		if (options->limit != 0 && !(actions[i].takes & TAKES_LIMIT))
+			return usage_wrong("--limit does not go with sts ", word);
 		return actions[i].run(options);
 	}
 	return usage_wrong("there is no command sts ", word);

@@ -63,6 +63,8 @@ static const char usage[] =
 	"  sts report [DOMAIN] [--day DAY]      what came of TLS with other domains today,\n"
 	"                                       or on a day like 2026-11-21\n"
 	"  sts policies [DOMAIN]                MTA-STS policies of other domains that are kept\n"
+	"  sts watch [DOMAIN] [--days N] [--limit N]  who sends with TLS and who does not,\n"
+	"                                       failed handshakes, what a policy should say\n"
 	"\n"
 	"  -s, --socket SOCKET   the gateway's control socket\n"
 	"  -c, --config CONFIG   take the socket's path from this configuration\n"
@@ -289,7 +291,6 @@ int usage_wrong(const char *what, const char *which)
 static int option_take(struct options *options, int c, const char *name)
 {
 	char what[96];
-	uint32_t day;
 
 	switch (c) {
 	case 's':
@@ -314,11 +315,11 @@ static int option_take(struct options *options, int c, const char *name)
 	case 'F':
 		options->force = true;
 		return -1;
-	case 'd':
-		options->day = optarg;
-		if (clock_day_parse(optarg, &day))
+	case 'S':
+		if (sts_option(options, name, optarg))
 			return -1;
-		return usage_wrong("--day needs a day as 2026-11-21, not ", optarg);
+		snprintf(what, sizeof(what), "--%s needs %s, not ", name, sts_option_form(name));
+		return usage_wrong(what, optarg);
 	case 'f':
 		if (fence_option(options, name, optarg))
 			return -1;
@@ -355,7 +356,7 @@ static int options_parse(struct options *options, int argc, char **argv)
 		{"younger-than", required_argument, NULL, 'q'},
 		{"limit", required_argument, NULL, 'q'}, {"for", required_argument, NULL, 'f'},
 		{"by", required_argument, NULL, 'f'}, {"force", no_argument, NULL, 'F'},
-		{"day", required_argument, NULL, 'd'}, {0}};
+		{"day", required_argument, NULL, 'S'}, {"days", required_argument, NULL, 'S'}, {0}};
 	int c, result, which = 0;
 
 	while ((c = getopt_long(argc, argv, "s:c:t:jhV", longs, &which)) != -1) {
@@ -427,9 +428,9 @@ static int options_check(const struct options *options, bool queue, bool fence, 
 		return usage_wrong("options of queue do not go with ", word);
 	if (!fence && (options->for_s != 0 || options->by != NULL || options->force))
 		return usage_wrong("options of fence do not go with ", word);
-	if (!sts && options->day != NULL)
+	if (!sts && (options->day != NULL || options->days != 0))
 		return usage_wrong("options of sts do not go with ", word);
-	if (!queue && !fence && options->limit != 0)
+	if (!queue && !fence && !sts && options->limit != 0)
 		return usage_wrong("--limit does not go with ", word);
 	if (!queue && !fence && !sts && options->words_n > 1)
 		return usage_wrong("one command at a time; not understood: ", options->words[1]);

@@ -42,6 +42,7 @@ struct options {
 	bool force;
 	/* sts */
 	const char *day; /* NULL: not given */
+	uint32_t days;   /* 0: not given */
 };
 
 /* ---- posternctl.c ---- */
@@ -80,6 +81,10 @@ int fence_run(struct options *options);
 
 /* ---- posternctl-sts.c ---- */
 
+/* Takes one of sts' options. False: the value is wrong. */
+MUST_USE bool sts_option(struct options *options, const char *name, const char *value);
+/* What it takes, for a person. */
+const char *sts_option_form(const char *name);
 int sts_run(struct options *options);
 
 /* ---- posternctl-show.c ---- */
@@ -134,5 +139,6 @@ void show_samples(const json_t *fence);
 
 void show_report(const json_t *sts);
 void show_policies(const json_t *sts);
+void show_watch(const json_t *sts);
 
 #endif

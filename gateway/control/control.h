@@ -161,14 +161,17 @@ struct control_fence_request {
 
 /* ---- TLS policies ---- */
 
-#define CONTROL_STS_DOMAINS_MAX  100 /* in one answer */
-#define CONTROL_STS_REPORTS_MAX  32  /* in one answer: they may be long */
-#define CONTROL_STS_POLICIES_MAX 100 /* in one answer */
+#define CONTROL_STS_DOMAINS_MAX   100 /* in one answer */
+#define CONTROL_STS_REPORTS_MAX   32  /* in one answer: they may be long */
+#define CONTROL_STS_POLICIES_MAX  100 /* in one answer */
+#define CONTROL_STS_WATCH_DEFAULT 20  /* of each of its lists */
+#define CONTROL_STS_WATCH_MAX     300
 
 enum control_sts_action {
 	CONTROL_STS_RECORDS,  /* what is published, and the DNS records that go with it */
 	CONTROL_STS_REPORT,   /* what came of TLS with other domains, a day: RFC 8460 */
 	CONTROL_STS_POLICIES, /* other domains' policies that are kept */
+	CONTROL_STS_WATCH,    /* senders, and what that means for our policies */
 	CONTROL_STS_ACTIONS
 };
 
@@ -180,6 +183,7 @@ struct control_sts_request {
 	char after[256];  /* all: names behind this one, an answer's "next" */
 	uint32_t from;    /* RECORDS, all: the index to begin at, likewise */
 	uint32_t day;     /* since 1970; 0: today */
+	uint32_t days;    /* WATCH: the newest so many; 0: all that are kept */
 	uint32_t limit;   /* 0: as many as fit an answer */
 };
 

@@ -63,6 +63,7 @@ const char *const control_sts_action_words[CONTROL_STS_ACTIONS] = {
 	[CONTROL_STS_RECORDS] = "records",
 	[CONTROL_STS_REPORT] = "report",
 	[CONTROL_STS_POLICIES] = "policies",
+	[CONTROL_STS_WATCH] = "watch",
 };
 
 #define SECONDS_MAX (100ll * 365 * 86400)
@@ -352,7 +353,7 @@ static int fence_read(json_t *root, struct control_fence_request *fence, struct 
 #define STS_AT(member)   offsetof(struct control_sts_request, member)
 #define STS_TEXT(member) STS_AT(member), sizeof(((struct control_sts_request *)0)->member)
 
-enum sts_key { STS_ACTION, STS_DOMAIN, STS_AFTER, STS_FROM, STS_DAY, STS_LIMIT };
+enum sts_key { STS_ACTION, STS_DOMAIN, STS_AFTER, STS_FROM, STS_DAY, STS_DAYS, STS_LIMIT };
 
 static const struct key sts_keys[] = {
 	[STS_ACTION] = {"action", KEY_WORD, STS_AT(action), CONTROL_STS_ACTIONS,
@@ -361,6 +362,7 @@ static const struct key sts_keys[] = {
 	[STS_AFTER] = {"after", KEY_TEXT, STS_TEXT(after), NULL},
 	[STS_FROM] = {"from", KEY_NUMBER, STS_AT(from), 0, NULL},
 	[STS_DAY] = {"day", KEY_DAY, STS_AT(day), 0, NULL},
+	[STS_DAYS] = {"days", KEY_NUMBER, STS_AT(days), 0, NULL},
 	[STS_LIMIT] = {"limit", KEY_NUMBER, STS_AT(limit), 0, NULL},
 };
 
@@ -369,6 +371,7 @@ static const struct key_rule sts_rules[CONTROL_STS_ACTIONS] = {
 	[CONTROL_STS_REPORT] = {0,
 		1u << STS_DOMAIN | 1u << STS_AFTER | 1u << STS_DAY | 1u << STS_LIMIT},
 	[CONTROL_STS_POLICIES] = {0, 1u << STS_DOMAIN | 1u << STS_AFTER | 1u << STS_LIMIT},
+	[CONTROL_STS_WATCH] = {0, 1u << STS_DOMAIN | 1u << STS_DAYS | 1u << STS_LIMIT},
 };
 
 static int sts_read(json_t *root, struct control_sts_request *sts, struct err *err)

@@ -41,10 +41,21 @@ static json_t *day_text(uint32_t day)
 	return json_string(text);
 }
 
+static bool is_for_all(const struct watch_question *question)
+{
+	return question->domain == NULL || question->domain[0] == '\0';
+}
+
 static bool is_asked(const struct watch_question *question, const char *name)
 {
-	return question->domain == NULL || question->domain[0] == '\0' ||
-	       strcmp(question->domain, name) == 0;
+	return is_for_all(question) || strcmp(question->domain, name) == 0;
+}
+
+static bool is_row_asked(const struct watch_question *question, const struct watch_row *row)
+{
+	return is_asked(question, row->name) ||
+	       (row->kind == WATCH_KIND_HOST && question->is_host != NULL &&
+		       question->is_host(question->ctx, row->name));
 }
 
 /* ---- days, and names summed over them ---- */
@@ -83,7 +94,7 @@ static const struct watch_row **rows_of(
 		for (size_t k = 0; k < WATCH_DAY_BUCKETS; k++) {
 			for (const struct watch_row *row = watch->days[i].rows[k]; row != NULL;
 				row = row->next) {
-				if (is_asked(question, row->name))
+				if (is_row_asked(question, row))
 					rows[(*n)++] = row;
 			}
 		}
@@ -93,50 +104,126 @@ static const struct watch_row **rows_of(
 	return rows;
 }
 
-static void sum_put(const struct sum *sum, uint32_t limit, json_t *domains, json_t *hosts)
+static void sum_add(struct sum *sum, const struct watch_row *row)
 {
-	json_t *list = sum->row->kind == WATCH_KIND_DOMAIN ? domains : hosts;
+	sum->row = row;
+	sum->handshakes += row->handshakes;
+	for (size_t k = 0; k < WATCH_WAYS; k++)
+		sum->messages[k] += row->messages[k];
+	for (size_t k = 0; k < WATCH_FAILURES; k++)
+		sum->failures[k] += row->failures[k];
+}
 
-	if (json_array_size(list) >= limit)
-		return;
-	if (list == domains)
-		(void)json_array_append_new(
-			list, json_pack("{s:s, s:I, s:I}", "domain", sum->row->name, "tls",
-				      (json_int_t)sum->messages[WATCH_TLS], "clear",
-				      (json_int_t)sum->messages[WATCH_CLEAR]));
-	else
-		(void)json_array_append_new(
-			list, json_pack("{s:s, s:I, s:o}", "host", sum->row->name, "handshakes",
-				      (json_int_t)sum->handshakes, "failures",
-				      failures_of(sum->failures)));
+/* What is wrong: mail in clear, handshakes that failed. */
+static uint64_t sum_wrong(const struct sum *sum)
+{
+	uint64_t wrong = sum->messages[WATCH_CLEAR];
+
+	for (size_t k = 0; k < WATCH_FAILURES; k++)
+		wrong += sum->failures[k];
+	return wrong;
+}
+
+static int number_compare(uint64_t left, uint64_t right)
+{
+	return (left < right) - (left > right); /* the larger first */
+}
+
+static int sum_compare(const void *a, const void *b)
+{
+	const struct sum *left = a, *right = b;
+	int order = number_compare(sum_wrong(left), sum_wrong(right));
+
+	if (order == 0)
+		order = number_compare(left->handshakes + left->messages[WATCH_TLS],
+			right->handshakes + right->messages[WATCH_TLS]);
+	return order != 0 ? order : row_compare(&left->row, &right->row);
+}
+
+static json_t *sum_json(const struct sum *sum)
+{
+	if (sum->row->kind == WATCH_KIND_DOMAIN)
+		return json_pack("{s:s, s:I, s:I}", "domain", sum->row->name, "tls",
+			(json_int_t)sum->messages[WATCH_TLS], "clear",
+			(json_int_t)sum->messages[WATCH_CLEAR]);
+	return json_pack("{s:s, s:I, s:o}", "host", sum->row->name, "handshakes",
+		(json_int_t)sum->handshakes, "failures", failures_of(sum->failures));
+}
+
+/* Those of one kind, the worst first. */
+static void sums_show(const struct sum *sums, size_t n, enum watch_kind kind, uint32_t limit,
+	const char *name, json_t *out)
+{
+	char total_name[32];
+	json_t *list = json_array();
+	size_t total = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (sums[i].row->kind == kind && total++ < limit)
+			(void)json_array_append_new(list, sum_json(&sums[i]));
+	}
+	(void)snprintf(total_name, sizeof(total_name), "%s_total", name);
+	(void)json_object_set_new(out, name, list);
+	(void)json_object_set_new(out, total_name, json_integer((json_int_t)total));
 }
 
 static void names_show(struct watch *watch, uint32_t first, const struct watch_question *question,
 	uint32_t limit, json_t *out)
 {
-	json_t *domains = json_array(), *hosts = json_array();
-	struct sum sum = {0};
-	size_t n;
-	const struct watch_row **rows = rows_of(watch, first, question, &n);
+	size_t rows_n, n = 0;
+	const struct watch_row **rows = rows_of(watch, first, question, &rows_n);
+	struct sum *sums = calloc(rows_n + 1, sizeof(*sums));
 
-	for (size_t i = 0; i < n; i++) {
-		sum.row = rows[i];
-		sum.handshakes += rows[i]->handshakes;
-		for (size_t k = 0; k < WATCH_WAYS; k++)
-			sum.messages[k] += rows[i]->messages[k];
-		for (size_t k = 0; k < WATCH_FAILURES; k++)
-			sum.failures[k] += rows[i]->failures[k];
-		if (i + 1 < n && row_compare(&rows[i], &rows[i + 1]) == 0)
-			continue;
-		sum_put(&sum, limit, domains, hosts);
-		sum = (struct sum){0};
+	for (size_t i = 0; sums != NULL && i < rows_n; i++) {
+		if (i > 0 && row_compare(&rows[i - 1], &rows[i]) != 0)
+			n++;
+		sum_add(&sums[n], rows[i]);
 	}
+	n += rows_n > 0;
+	if (sums == NULL)
+		n = 0;
+	else
+		qsort(sums, n, sizeof(*sums), sum_compare);
 	free((void *)rows);
-	(void)json_object_set_new(out, "domains", domains);
-	(void)json_object_set_new(out, "hosts", hosts);
+	sums_show(sums, n, WATCH_KIND_DOMAIN, limit, "domains", out);
+	sums_show(sums, n, WATCH_KIND_HOST, limit, "hosts", out);
+	free(sums);
 }
 
-static void days_show(struct watch *watch, uint32_t first, json_t *out)
+/* A day's sums of the rows that are asked for. */
+static struct sum day_sum(const struct watch_day *day, const struct watch_question *question)
+{
+	struct sum sum = {0};
+
+	for (size_t k = 0; k < WATCH_DAY_BUCKETS; k++) {
+		for (const struct watch_row *row = day->rows[k]; row != NULL; row = row->next) {
+			if (is_row_asked(question, row))
+				sum_add(&sum, row);
+		}
+	}
+	return sum;
+}
+
+static json_t *day_json(const struct watch_day *day, const struct watch_question *question)
+{
+	struct sum sum = {.handshakes = day->handshakes};
+	json_t *object;
+
+	memcpy(sum.messages, day->messages, sizeof(sum.messages));
+	memcpy(sum.failures, day->failures, sizeof(sum.failures));
+	if (!is_for_all(question))
+		sum = day_sum(day, question);
+	object = json_pack("{s:o, s:I, s:I, s:I, s:o}", "day", day_text(day->day), "tls",
+		(json_int_t)sum.messages[WATCH_TLS], "clear", (json_int_t)sum.messages[WATCH_CLEAR],
+		"handshakes", (json_int_t)sum.handshakes, "failures", failures_of(sum.failures));
+	if (is_for_all(question))
+		(void)json_object_set_new(
+			object, "downgrades", json_integer((json_int_t)day->downgrades));
+	return object;
+}
+
+static void days_show(
+	struct watch *watch, uint32_t first, const struct watch_question *question, json_t *out)
 {
 	json_t *list = json_array();
 
@@ -144,13 +231,7 @@ static void days_show(struct watch *watch, uint32_t first, json_t *out)
 		const struct watch_day *day = watch_day_find(watch, number);
 
 		if (day != NULL)
-			(void)json_array_append_new(list,
-				json_pack("{s:o, s:I, s:I, s:I, s:o, s:I}", "day", day_text(number),
-					"tls", (json_int_t)day->messages[WATCH_TLS], "clear",
-					(json_int_t)day->messages[WATCH_CLEAR], "handshakes",
-					(json_int_t)day->handshakes, "failures",
-					failures_of(day->failures), "downgrades",
-					(json_int_t)day->downgrades));
+			(void)json_array_append_new(list, day_json(day, question));
 	}
 	(void)json_object_set_new(out, "days", list);
 }
@@ -207,7 +288,7 @@ json_t *watch_show(struct watch *watch, const struct watch_question *question)
 	pthread_mutex_lock(&watch->lock);
 	(void)json_object_set_new(out, "since", day_text(watch->since_day));
 	(void)json_object_set_new(out, "senders", json_integer(watch->senders_n));
-	days_show(watch, today - days + 1, out);
+	days_show(watch, today - days + 1, question, out);
 	names_show(watch, today - days + 1, question, limit, out);
 	senders_show(watch, today - days + 1, question, limit, out);
 	pthread_mutex_unlock(&watch->lock);

@@ -324,34 +324,50 @@ static bool is_broken(const struct watch_row *row)
 	       row->failures[WATCH_CERTIFICATE] > 0 || row->failures[WATCH_SNI] > 0;
 }
 
-static bool is_calm(
-	struct watch *watch, uint32_t day, bool (*matches)(void *ctx, const char *host), void *ctx)
+/* Such failures of the day, summed into *last. True: there were none. */
+static bool is_calm(struct watch *watch, uint32_t day, bool (*matches)(void *ctx, const char *host),
+	void *ctx, struct watch_break *last)
 {
 	const struct watch_day *found = watch_day_find(watch, day);
 
+	*last = (struct watch_break){0};
 	for (size_t i = 0; found != NULL && i < WATCH_DAY_BUCKETS; i++) {
 		for (const struct watch_row *row = found->rows[i]; row != NULL; row = row->next) {
-			if (row->kind == WATCH_KIND_HOST && is_broken(row) &&
-				(strcmp(row->name, "-") == 0 ||
-					strcmp(row->name, WATCH_OTHERS) == 0 ||
-					matches(ctx, row->name)))
-				return false;
+			if (row->kind != WATCH_KIND_HOST || !is_broken(row) ||
+				(strcmp(row->name, "-") != 0 &&
+					strcmp(row->name, WATCH_OTHERS) != 0 &&
+					!matches(ctx, row->name)))
+				continue;
+			last->day = day;
+			last->failures[WATCH_VERSION] += row->failures[WATCH_VERSION];
+			last->failures[WATCH_CIPHER] += row->failures[WATCH_CIPHER];
+			last->failures[WATCH_CERTIFICATE] += row->failures[WATCH_CERTIFICATE];
+			last->failures[WATCH_SNI] += row->failures[WATCH_SNI];
 		}
 	}
-	return true;
+	return last->day == 0;
 }
 
-uint32_t watch_calm_days(
-	struct watch *watch, bool (*matches)(void *ctx, const char *host), void *ctx)
+uint32_t watch_calm_days(struct watch *watch, bool (*matches)(void *ctx, const char *host),
+	void *ctx, struct watch_break *last)
 {
 	uint32_t today = watch_today(), calm = 0;
+	struct watch_break today_last = {0}, before = {0};
 
+	if (last != NULL)
+		*last = today_last;
 	if (watch == NULL)
 		return 0;
 	pthread_mutex_lock(&watch->lock);
+	(void)is_calm(watch, today, matches, ctx, &today_last);
 	while (calm + 1 < watch->settings->days && today - calm - 1 > watch->since_day &&
-		is_calm(watch, today - calm - 1, matches, ctx))
+		is_calm(watch, today - calm - 1, matches, ctx, &before))
 		calm++;
+	/* The first day of the watch is no whole one, but what failed on it failed. */
+	if (before.day == 0 && calm + 1 < watch->settings->days)
+		(void)is_calm(watch, today - calm - 1, matches, ctx, &before);
 	pthread_mutex_unlock(&watch->lock);
+	if (last != NULL)
+		*last = today_last.day != 0 ? today_last : before;
 	return calm;
 }

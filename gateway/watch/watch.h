@@ -65,13 +65,19 @@ void watch_recipient(struct watch *watch, struct span domain, bool tls);
  * over; forgets what is too old. About once a minute, by one thread. */
 void watch_save(struct watch *watch, const char *organization, const char *contact);
 
+/* Handshakes that failed on one day. */
+struct watch_break {
+	uint32_t day; /* since 1970; 0: there was none */
+	uint64_t failures[WATCH_FAILURES];
+};
 /*
- * For how many whole days, today not among them, no handshake failed for a name that one of the
- * patterns matches, or without a name, for a reason that `enforce` would turn into a delay (version,
- * cipher, certificate, SNI). Bounded by how long there has been a watch.
+ * For how many whole days, today not among them, no handshake failed for a name that matches, or
+ * without a name, for a reason that `enforce` would turn into a delay (version, cipher, certificate,
+ * SNI). Bounded by how long there has been a watch, and by how long is kept. *last: the newest day, today
+ * among them, on which one did; NULL is fine.
  */
-uint32_t watch_calm_days(
-	struct watch *watch, bool (*matches)(void *ctx, const char *host), void *ctx);
+uint32_t watch_calm_days(struct watch *watch, bool (*matches)(void *ctx, const char *host),
+	void *ctx, struct watch_break *last);
 
 /* ---- what the operator sees ---- */
 
@@ -80,11 +86,18 @@ struct json_t; /* jansson's */
 struct watch_question {
 	uint32_t days;      /* the newest so many; 0: all that are kept */
 	const char *domain; /* rows and senders of this name only; NULL or "": all */
-	uint32_t limit;     /* of each list; 0: 100 */
+	/* Hosts that count as the domain's, too; NULL: none. */
+	bool (*is_host)(void *ctx, const char *host);
+	void *ctx;
+	uint32_t limit; /* of each list but the days; 0: 100 */
 };
 
-/* {"since", "days": [...], "domains": [...], "hosts": [...], "downgraded": [...], "clear": [...]}. A
- * new reference; NULL: memory is short. */
+/*
+ * {"since", "senders", "days": [...], "domains": [...], "hosts": [...], "downgraded": [...], "clear":
+ * [...]}; beside each bounded list "..._total", how many it would have. Domains that had most mail in
+ * clear and hosts that had most failures come first, senders by when they were seen. The days of one
+ * domain lack "downgrades": these are senders'. A new reference; NULL: memory is short.
+ */
 MUST_USE struct json_t *watch_show(struct watch *watch, const struct watch_question *question);
 
 /* A day's report (days since 1970), a new reference; NULL: nothing is known of it, or no memory. */

@@ -345,6 +345,26 @@ static void sts_policies(const struct control_sts_request *request, struct json_
 		"evicted", 0, "next", "policies", policies);
 }
 
+/* --days N is the day that it shows. */
+static void sts_watch(const struct control_sts_request *request, struct json_t **answer)
+{
+	json_t *days = json_pack("[{s:s, s:i, s:i, s:i, s:i, s:{s:i,s:i}}]", "day", "2026-11-21",
+		"tls", 5, "clear", (int)request->days, "downgrades", 1, "handshakes", 6, "failures",
+		"version", 1, "certificate", 2);
+	json_t *senders = json_pack("[{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i}]", "sender",
+		"a\x1b.example", "kind", "domain", "first", "2026-11-01", "last_tls", "2026-11-20",
+		"last_clear", "2026-11-21", "tls", 9, "clear", 1, "downgrades", 1);
+
+	*answer = json_pack("{s:b, s:{s:b, s:s, s:i, s:o, s:[{s:s,s:i,s:i}], s:i, s:o, s:i, s:o}}",
+		"ok", 1, "sts", "on", strcmp(request->domain, "off.example") != 0, "since",
+		"2026-11-01", "senders", 4, "days", days, "domains", "domain", "example.org", "tls",
+		3, "clear", 2, "domains_total", (int)request->limit, "downgraded", senders,
+		"downgraded_total", 1, "policies",
+		json_pack("[{s:s, s:s, s:i, s:i, s:s, s:s}]", "domain", "example.org", "mode",
+			"testing", "calm_days", 14, "enforce_days", 14, "advice", "enforce", "why",
+			"you decide"));
+}
+
 static bool hook_sts(void *ctx, const struct control_sts_request *request, struct json_t **answer)
 {
 	(void)ctx;
@@ -352,6 +372,8 @@ static bool hook_sts(void *ctx, const struct control_sts_request *request, struc
 		sts_report(request, answer);
 	else if (request->action == CONTROL_STS_POLICIES)
 		sts_policies(request, answer);
+	else if (request->action == CONTROL_STS_WATCH)
+		sts_watch(request, answer);
 	else
 		sts_records(request, answer);
 	return true;
@@ -700,6 +722,29 @@ static const struct {
 	{GATEWAY_GOOD, "-s sock sts policies x.example", 4, NULL, "x.example: no policy is kept"},
 	{GATEWAY_GOOD, "-s sock sts policies --day 2026-11-21", 2, NULL,
 		"--day does not go with sts policies"},
+	{GATEWAY_GOOD, "-s sock sts watch --days 3 --limit 7", 0,
+		"watched since 2026-11-01; 4 senders are remembered\n\n"
+		"  DAY         TLS  CLEAR  DOWNGRADED  HANDSHAKES  FAILED  BY REASON\n"
+		"  2026-11-21    5      3           1           6       3  version 1, certificate 2\n"
+		"\n"
+		"  MAIL TO      TLS  CLEAR\n"
+		"  example.org    3      2\n"
+		"  and 6 more domains of recipients\n"
+		"\n"
+		"  USED TLS BEFORE  FIRST       LAST TLS    LAST CLEAR  TLS  CLEAR  DAYS\n"
+		"  a?.example       2026-11-01  2026-11-20  2026-11-21    9      1     1\n"
+		"\n"
+		"  OUR POLICY   MODE     CALM DAYS  ADVICE   WHY\n"
+		"  example.org  testing         14  enforce  you decide\n",
+		NULL},
+	{GATEWAY_GOOD, "-s sock -j sts watch example.org", 0, "\"advice\": \"enforce\"", NULL},
+	{GATEWAY_GOOD, "-s sock sts watch off.example", 4, NULL, "off.example: the watch is off"},
+	{GATEWAY_GOOD, "-s sock sts watch --days 401", 2, NULL,
+		"--days needs a number of days, 1 to 400, not 401"},
+	{GATEWAY_GOOD, "-s sock sts report --days 3", 2, NULL,
+		"--days does not go with sts report"},
+	{GATEWAY_GOOD, "-s sock sts policies --limit 3", 2, NULL,
+		"--limit does not go with sts policies"},
 	{GATEWAY_GOOD, "-s sock sts report a b", 2, NULL, "not understood: b"},
 	{GATEWAY_GOOD, "-s sock sts report --day 2026-02-30", 2, NULL,
 		"--day needs a day as 2026-11-21, not 2026-02-30"},
@@ -708,7 +753,7 @@ static const struct {
 	{GATEWAY_GOOD, "-s sock queue --day 2026-11-21", 2, NULL,
 		"options of sts do not go with queue"},
 	{GATEWAY_GOOD, "-s sock sts records --yes", 2, NULL, "options of queue do not go with sts"},
-	{GATEWAY_GOOD, "-s sock sts --limit 3", 2, NULL, "--limit does not go with sts"},
+	{GATEWAY_GOOD, "-s sock sts --limit 3", 2, NULL, "--limit does not go with sts records"},
 	{GATEWAY_GOOD, "-s sock sts --force", 2, NULL, "options of fence do not go with sts"},
 	{GATEWAY_NONE, "-s sock fence", 3, NULL, "there is no such socket"},
 	{GATEWAY_BARE, "-s sock fence top", 1, NULL, "fence: the answer lacks a part"},

@@ -140,7 +140,7 @@ Test(watch, nothing_without_a_watch)
 	watch_handshake_failed(NULL, peer_a, "", WATCH_OTHER);
 	watch_save(NULL, "o", "c");
 	watch_close(NULL);
-	cr_expect_eq(watch_calm_days(NULL, NULL, NULL), 0);
+	cr_expect_eq(watch_calm_days(NULL, NULL, NULL, NULL), 0);
 }
 
 static void fill(void)
@@ -158,7 +158,7 @@ static void fill(void)
 static void check_filled(const char *when)
 {
 	json_t *shown = show(NULL), *day = json_array_get(json_object_get(shown, "days"), 0);
-	json_t *host = json_array_get(json_object_get(shown, "hosts"), 1);
+	json_t *host = json_array_get(json_object_get(shown, "hosts"), 0);
 	json_t *domain = json_array_get(json_object_get(shown, "domains"), 0);
 
 	cr_expect_str_eq(
@@ -304,26 +304,68 @@ static bool is_ours(void *ctx, const char *host)
 	return strcmp(host, ctx) == 0;
 }
 
+/* The worst first, the rest counted; of one domain, its own days and hosts. */
+Test(watch, lists_are_bounded_and_the_worst_comes_first)
+{
+	char ours[] = "mx.ours.example";
+	const struct watch_question first = {.limit = 1};
+	const struct watch_question domain = {
+		.domain = "ours.example", .is_host = is_ours, .ctx = ours};
+	json_t *shown, *one;
+
+	fill();
+	for (unsigned i = 0; i < 5; i++)
+		watch_recipient(watch, span_str("theirs.example"), true);
+	for (unsigned i = 0; i < 5; i++)
+		watch_handshake_done(watch, "mx.theirs.example");
+	shown = watch_show(watch, &first);
+	one = json_array_get(json_object_get(shown, "domains"), 0);
+	cr_expect_str_eq(json_string_value(json_object_get(one, "domain")), "ours.example");
+	cr_expect_eq(list_n(shown, "domains") * 10 + (size_t)number(shown, "domains_total"), 12);
+	one = json_array_get(json_object_get(shown, "hosts"), 0);
+	cr_expect_str_eq(json_string_value(json_object_get(one, "host")), "mx.ours.example");
+	cr_expect_eq(list_n(shown, "hosts") * 10 + (size_t)number(shown, "hosts_total"), 13);
+	cr_expect_eq(list_n(shown, "clear") * 10 + (size_t)number(shown, "clear_total"), 12);
+	json_decref(shown);
+	shown = watch_show(watch, &domain);
+	one = json_array_get(json_object_get(shown, "days"), 0);
+	cr_expect_eq(number(one, "tls") * 10 + number(one, "clear"), 11);
+	cr_expect_eq(number(one, "handshakes"), 1);
+	cr_expect_eq(json_object_size(json_object_get(one, "failures")), 1);
+	cr_expect_null(json_object_get(one, "downgrades"));
+	cr_expect_eq(list_n(shown, "domains") * 10 + list_n(shown, "hosts"), 11);
+	json_decref(shown);
+}
+
 Test(watch, calm_days)
 {
 	char ours[] = "mx.ours.example";
+	struct watch_break last;
 
-	cr_expect_eq(watch_calm_days(watch, is_ours, ours), 0, "there has been no watch yet");
+	cr_expect_eq(
+		watch_calm_days(watch, is_ours, ours, &last), 0, "there has been no watch yet");
 	now_us += 5 * DAY_US;
-	cr_expect_eq(watch_calm_days(watch, is_ours, ours), 4, "whole days behind the first");
+	cr_expect_eq(
+		watch_calm_days(watch, is_ours, ours, &last), 4, "whole days behind the first");
 	watch_handshake_failed(watch, peer_a, "mx.other.example", WATCH_CERTIFICATE);
 	watch_handshake_failed(watch, peer_a, ours, WATCH_TIMEOUT);
 	now_us += DAY_US;
-	cr_expect_eq(watch_calm_days(watch, is_ours, ours), 5, "neither is a reason");
+	cr_expect_eq(watch_calm_days(watch, is_ours, ours, &last), 5, "neither is a reason");
+	cr_expect_eq(last.day, 0);
 	watch_handshake_failed(watch, peer_a, ours, WATCH_CERTIFICATE);
-	cr_expect_eq(watch_calm_days(watch, is_ours, ours), 5, "today is not over");
+	cr_expect_eq(watch_calm_days(watch, is_ours, ours, &last), 5, "today is not over");
+	cr_expect_eq(last.day, 20006, "but what fails today is told: %u", last.day);
+	cr_expect_eq(last.failures[WATCH_CERTIFICATE], 1);
+	cr_expect_eq(last.failures[WATCH_TIMEOUT], 0);
 	now_us += DAY_US;
-	cr_expect_eq(watch_calm_days(watch, is_ours, ours), 0);
+	cr_expect_eq(watch_calm_days(watch, is_ours, ours, &last), 0);
 	now_us += DAY_US;
-	cr_expect_eq(watch_calm_days(watch, is_ours, ours), 1);
+	cr_expect_eq(watch_calm_days(watch, is_ours, ours, &last), 1);
+	cr_expect_eq(last.day, 20006);
 	watch_handshake_failed(watch, peer_a, "", WATCH_VERSION);
 	now_us += DAY_US;
-	cr_expect_eq(watch_calm_days(watch, is_ours, ours), 0, "who gave no name may be theirs");
+	cr_expect_eq(
+		watch_calm_days(watch, is_ours, ours, &last), 0, "who gave no name may be theirs");
 }
 
 Test(watch, the_report_of_a_day)
