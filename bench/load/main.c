@@ -234,11 +234,11 @@ int main(int argc, char **argv)
 	int result;
 
 	switch (options_read(&options, argc, argv)) {
-	case OPTIONS_DONE:
+	case ARGS_DONE:
 		return EXIT_ALL;
-	case OPTIONS_WRONG:
+	case ARGS_WRONG:
 		return EXIT_CANNOT;
-	case OPTIONS_RUN:
+	case ARGS_RUN:
 		break;
 	}
 	(void)sigaction(SIGINT, &action, NULL);

@@ -3,7 +3,6 @@
 #include "bench/load/options.h"
 
 #include <getopt.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "bench/lib/number.h"
@@ -63,240 +62,118 @@ static const char usage[] =
 	"\n"
 	"OCTETS take k, M and G. Exit codes: 0 all accepted, 1 some failed, 2 usage.\n";
 
-enum {
-	OPT_ARRIVALS = 256,
-	OPT_RAMP,
-	OPT_TIMEOUT,
-	OPT_IDLE,
-	OPT_HOLD,
-	OPT_SIZE_MAX,
-	OPT_SEED,
-	OPT_VERIFY,
-	OPT_NUMBER_FROM,
-	OPT_FROM,
-	OPT_TO,
-	OPT_MAILBOXES,
-	OPT_RECIPIENTS,
-	OPT_HELO,
-	OPT_TLS_VERSION,
-	OPT_CIPHER,
-	OPT_GROUPS,
-	OPT_RESUME,
-	OPT_SNI,
-	OPT_SOURCES,
-	OPT_OWN,
-	OPT_JSON,
-	OPT_BUCKETS,
-};
-
-static const struct option longs[] = {
-	{"count", 1, NULL, 'n'},
-	{"duration", 1, NULL, 'd'},
-	{"concurrency", 1, NULL, 'c'},
-	{"messages", 1, NULL, 'm'},
-	{"rate", 1, NULL, 'r'},
-	{"arrivals", 1, NULL, OPT_ARRIVALS},
-	{"ramp", 1, NULL, OPT_RAMP},
-	{"timeout", 1, NULL, OPT_TIMEOUT},
-	{"threads", 1, NULL, 'j'},
-	{"idle", 1, NULL, OPT_IDLE},
-	{"hold", 1, NULL, OPT_HOLD},
-	{"size", 1, NULL, 's'},
-	{"size-max", 1, NULL, OPT_SIZE_MAX},
-	{"seed", 1, NULL, OPT_SEED},
-	{"bdat", 2, NULL, 'b'},
-	{"pipeline", 0, NULL, 'p'},
-	{"verify", 0, NULL, OPT_VERIFY},
-	{"number-from", 1, NULL, OPT_NUMBER_FROM},
-	{"from", 1, NULL, OPT_FROM},
-	{"to", 1, NULL, OPT_TO},
-	{"mailboxes", 1, NULL, OPT_MAILBOXES},
-	{"recipients", 1, NULL, OPT_RECIPIENTS},
-	{"helo", 1, NULL, OPT_HELO},
-	{"tls", 1, NULL, 't'},
-	{"tls-version", 1, NULL, OPT_TLS_VERSION},
-	{"cipher", 1, NULL, OPT_CIPHER},
-	{"groups", 1, NULL, OPT_GROUPS},
-	{"resume", 0, NULL, OPT_RESUME},
-	{"sni", 1, NULL, OPT_SNI},
-	{"sources", 1, NULL, OPT_SOURCES},
-	{"i-own-this-host", 0, NULL, OPT_OWN},
-	{"format", 1, NULL, 'f'},
-	{"json", 0, NULL, OPT_JSON},
-	{"buckets", 0, NULL, OPT_BUCKETS},
-	{"quiet", 0, NULL, 'q'},
-	{"version", 0, NULL, 'V'},
-	{"help", 0, NULL, 'h'},
-	{0},
-};
-
 /* ---- values ---- */
 
-static bool word_of(const char *text, const char *const *words, unsigned n, unsigned *out)
-{
-	for (unsigned i = 0; i < n; i++) {
-		if (strcmp(text, words[i]) == 0) {
-			*out = i;
-			return true;
-		}
-	}
-	return false;
-}
-
 /* A piece of a command: printable, no blank that would end it. */
-static bool plain_text(const char *text, const char **out)
+static bool good_piece(const char *value)
 {
-	*out = text;
-	for (const char *p = text; *p; p++)
+	for (const char *p = value; *p; p++)
 		if (*p <= ' ' || *p == 0x7f || *p == '<' || *p == '>')
 			return false;
-	return strlen(text) <= CONTENT_ADDRESS_MAX;
+	return strlen(value) <= CONTENT_ADDRESS_MAX;
 }
 
-static bool sources_of(struct options *options, const char *text)
+static bool good_version(const char *value)
 {
+	return strcmp(value, "1.2") == 0 || strcmp(value, "1.3") == 0;
+}
+
+static bool take_size(void *out, const char *value, struct err *err)
+{
+	struct options *options = out;
+
+	(void)err;
+	options->size = 0;
+	return strcmp(value, "mix") == 0 || number_u32(value, 1, SIZE_MAX_OCTETS, &options->size);
+}
+
+static bool take_bdat(void *out, const char *value, struct err *err)
+{
+	struct options *options = out;
+
+	(void)err;
+	options->bdat = true;
+	return !value || number_u32(value, 1, SIZE_MAX_OCTETS, &options->chunk);
+}
+
+static bool take_sources(void *out, const char *value, struct err *err)
+{
+	struct options *options = out;
 	char address[HOST_TEXT_MAX];
-	const char *plus = strchr(text, '+');
-	size_t n = plus ? (size_t)(plus - text) : strlen(text);
-	struct err err;
+	const char *plus = strchr(value, '+');
+	size_t n = plus ? (size_t)(plus - value) : strlen(value);
 
 	if (n >= sizeof(address))
 		return false;
-	memcpy(address, text, n);
+	memcpy(address, value, n);
 	address[n] = '\0';
 	options->sources = 1;
 	return (!plus || number_u32(plus + 1, 1, SOURCES_MAX, &options->sources)) &&
-	       host_parse_address(&options->source, address, &err) == 0;
+	       host_parse_address(&options->source, address, err) == 0;
 }
 
-static bool size_of(struct options *options, const char *text)
+static bool take_json(void *out, const char *value, struct err *err)
 {
-	options->size = 0;
-	return strcmp(text, "mix") == 0 || number_u32(text, 1, SIZE_MAX_OCTETS, &options->size);
+	struct options *options = out;
+
+	(void)value;
+	(void)err;
+	options->format = FORMAT_JSON;
+	return true;
 }
 
-/* ---- the options, by group; false: the value is no good ---- */
+/* ---- the options ---- */
 
-static bool take_amount(struct options *options, int opt, const char *value)
-{
-	static const char *const kinds[] = {"poisson", "constant"};
-	unsigned kind = 0;
-	bool good;
+static const char *const arrivals[] = {"poisson", "constant", NULL};
+static const char *const modes[] = {"none", "starttls", "implicit", NULL};
+static const char *const formats[] = {"text", "json", "csv", NULL};
 
-	switch (opt) {
-	case 'n':
-		return number_u64(value, 1, 1ull << 50, &options->count);
-	case 'd':
-		return number_double(value, 0.001, SECONDS_MAX, &options->seconds);
-	case 'c':
-		return number_u32(value, 1, CONCURRENCY_MAX, &options->concurrency);
-	case 'm':
-		return number_u32(value, 0, UINT32_MAX, &options->per_connection);
-	case 'r':
-		return number_double(value, 0.001, RATE_MAX, &options->rate);
-	case 'j':
-		return number_u32(value, 1, THREADS_MAX, &options->threads);
-	case OPT_ARRIVALS:
-		good = word_of(value, kinds, COUNT_OF(kinds), &kind);
-		options->arrivals = (enum arrival_kind)kind;
-		return good;
-	case OPT_RAMP:
-		return number_double(value, 0, SECONDS_MAX, &options->ramp_seconds);
-	case OPT_TIMEOUT:
-		return number_double(value, 0.001, SECONDS_MAX, &options->timeout_seconds);
-	case OPT_IDLE:
-		return number_u32(value, 1, CONCURRENCY_MAX, &options->idle);
-	default:
-		ASSERT(opt == OPT_HOLD);
-		return number_double(value, 0, SECONDS_MAX, &options->hold_seconds);
-	}
-}
+#define AT(member)         .at = offsetof(struct options, member)
+#define NUMBER(from, to)   .min = (from), .max = (to)
+#define FRACTION(from, to) .low = (from), .high = (to)
 
-static bool take_content(struct options *options, int opt, const char *value)
-{
-	switch (opt) {
-	case 's':
-		return size_of(options, value);
-	case OPT_SIZE_MAX:
-		return number_u32(value, 1, SIZE_MAX_OCTETS, &options->size_max);
-	case OPT_SEED:
-		return number_u64(value, 0, UINT64_MAX, &options->seed);
-	case 'b':
-		options->bdat = true;
-		return !value || number_u32(value, 1, SIZE_MAX_OCTETS, &options->chunk);
-	case 'p':
-		return options->pipeline = true;
-	case OPT_VERIFY:
-		return options->verify = true;
-	case OPT_NUMBER_FROM:
-		return number_u64(value, 0, 1ull << 50, &options->number_from);
-	case OPT_FROM:
-		return plain_text(value, &options->from);
-	case OPT_TO:
-		return plain_text(value, &options->to);
-	case OPT_MAILBOXES:
-		return number_u32(value, 1, MAILBOXES_MAX, &options->mailboxes);
-	case OPT_RECIPIENTS:
-		return number_u32(value, 1, RECIPIENTS_MAX, &options->recipients);
-	default:
-		ASSERT(opt == OPT_HELO);
-		return plain_text(value, &options->helo);
-	}
-}
+static const struct args_option table[] = {
+	{"count", 'n', ARGS_U64, AT(count), NUMBER(1, 1ull << 50)},
+	{"duration", 'd', ARGS_REAL, AT(seconds), FRACTION(0.001, SECONDS_MAX)},
+	{"concurrency", 'c', ARGS_U32, AT(concurrency), NUMBER(1, CONCURRENCY_MAX)},
+	{"messages", 'm', ARGS_U32, AT(per_connection), NUMBER(0, UINT32_MAX)},
+	{"rate", 'r', ARGS_REAL, AT(rate), FRACTION(0.001, RATE_MAX)},
+	{"arrivals", 0, ARGS_WORD, AT(arrivals), .words = arrivals},
+	{"ramp", 0, ARGS_REAL, AT(ramp_seconds), FRACTION(0, SECONDS_MAX)},
+	{"timeout", 0, ARGS_REAL, AT(timeout_seconds), FRACTION(0.001, SECONDS_MAX)},
+	{"threads", 'j', ARGS_U32, AT(threads), NUMBER(1, THREADS_MAX)},
+	{"idle", 0, ARGS_U32, AT(idle), NUMBER(1, CONCURRENCY_MAX)},
+	{"hold", 0, ARGS_REAL, AT(hold_seconds), FRACTION(0, SECONDS_MAX)},
 
-static bool take_way(struct options *options, int opt, const char *value)
-{
-	static const char *const modes[] = {"none", "starttls", "implicit"};
-	static const char *const formats[] = {"text", "json", "csv"};
-	unsigned which = 0;
-	bool good;
+	{"size", 's', ARGS_OWN, .take = take_size},
+	{"size-max", 0, ARGS_U32, AT(size_max), NUMBER(1, SIZE_MAX_OCTETS)},
+	{"seed", 0, ARGS_U64, AT(seed), NUMBER(0, UINT64_MAX)},
+	{"bdat", 'b', ARGS_MAYBE, .take = take_bdat},
+	{"pipeline", 'p', ARGS_FLAG, AT(pipeline)},
+	{"verify", 0, ARGS_FLAG, AT(verify)},
+	{"number-from", 0, ARGS_U64, AT(number_from), NUMBER(0, 1ull << 50)},
+	{"from", 0, ARGS_TEXT, AT(from), .good = good_piece},
+	{"to", 0, ARGS_TEXT, AT(to), .good = good_piece},
+	{"mailboxes", 0, ARGS_U32, AT(mailboxes), NUMBER(1, MAILBOXES_MAX)},
+	{"recipients", 0, ARGS_U32, AT(recipients), NUMBER(1, RECIPIENTS_MAX)},
+	{"helo", 0, ARGS_TEXT, AT(helo), .good = good_piece},
 
-	switch (opt) {
-	case 't':
-		good = word_of(value, modes, COUNT_OF(modes), &which);
-		options->tls = (enum tls_mode)which;
-		return good;
-	case OPT_TLS_VERSION:
-		options->tls_version = value;
-		return strcmp(value, "1.2") == 0 || strcmp(value, "1.3") == 0;
-	case OPT_CIPHER:
-		options->cipher = value;
-		return true;
-	case OPT_GROUPS:
-		options->groups = value;
-		return true;
-	case OPT_RESUME:
-		return options->resume = true;
-	case OPT_SNI:
-		return plain_text(value, &options->sni);
-	case OPT_SOURCES:
-		return sources_of(options, value);
-	case OPT_OWN:
-		return options->own_this_host = true;
-	case 'f':
-		good = word_of(value, formats, COUNT_OF(formats), &which);
-		options->format = (enum format)which;
-		return good;
-	case OPT_JSON:
-		options->format = FORMAT_JSON;
-		return true;
-	case OPT_BUCKETS:
-		return options->buckets = true;
-	default:
-		ASSERT(opt == 'q');
-		return options->quiet = true;
-	}
-}
+	{"tls", 't', ARGS_WORD, AT(tls), .words = modes},
+	{"tls-version", 0, ARGS_TEXT, AT(tls_version), .good = good_version},
+	{"cipher", 0, ARGS_TEXT, AT(cipher)},
+	{"groups", 0, ARGS_TEXT, AT(groups)},
+	{"resume", 0, ARGS_FLAG, AT(resume)},
+	{"sni", 0, ARGS_TEXT, AT(sni), .good = good_piece},
 
-static bool take(struct options *options, int opt, const char *value)
-{
-	if ((opt < OPT_ARRIVALS && strchr("ndcmrj", opt)) ||
-		(opt >= OPT_ARRIVALS && opt <= OPT_HOLD))
-		return take_amount(options, opt, value);
-	if ((opt < OPT_ARRIVALS && strchr("sbp", opt)) || (opt >= OPT_SIZE_MAX && opt <= OPT_HELO))
-		return take_content(options, opt, value);
-	return take_way(options, opt, value);
-}
+	{"sources", 0, ARGS_OWN, .take = take_sources},
+	{"i-own-this-host", 0, ARGS_FLAG, AT(own_this_host)},
+	{"format", 'f', ARGS_WORD, AT(format), .words = formats},
+	{"json", 0, ARGS_SWITCH, .take = take_json},
+	{"buckets", 0, ARGS_FLAG, AT(buckets)},
+	{"quiet", 'q', ARGS_FLAG, AT(quiet)},
+};
+
+static const struct args args = {"postern-load", postern_version, usage, table, COUNT_OF(table)};
 
 /* ---- what must fit together ---- */
 
@@ -340,10 +217,10 @@ static int check(struct options *options, struct err *err)
 	return check_addresses(options, err);
 }
 
-enum options_step options_read(struct options *options, int argc, char **argv)
+enum args_step options_read(struct options *options, int argc, char **argv)
 {
+	enum args_step step;
 	struct err err;
-	int opt, at = 0;
 
 	*options = (struct options){.concurrency = 10,
 		.threads = 1,
@@ -358,31 +235,12 @@ enum options_step options_read(struct options *options, int argc, char **argv)
 		.to = "a@example.org",
 		.recipients = 1,
 		.mailboxes = 1};
-	while ((opt = getopt_long(argc, argv, "n:d:c:m:r:j:s:b::pt:f:qVh", longs, &at)) != -1) {
-		if (opt == 'h')
-			return fputs(usage, stdout) < 0 ? OPTIONS_WRONG : OPTIONS_DONE;
-		if (opt == 'V')
-			return printf("postern-load %s\n", postern_version) < 0 ? OPTIONS_WRONG
-										: OPTIONS_DONE;
-		if (opt == '?')
-			goto help;
-		if (!take(options, opt, optarg)) {
-			(void)fprintf(stderr, "postern-load: %s: not a value for this option\n",
-				optarg ? optarg : "");
-			goto help;
-		}
-	}
-	if (optind != argc - 1) {
-		(void)fprintf(stderr, "postern-load: one ADDRESS:PORT is wanted\n");
-		goto help;
-	}
-	if (host_parse(&options->target, argv[optind], false, &err) < 0 ||
-		check(options, &err) < 0) {
-		(void)fprintf(stderr, "postern-load: %s\n", err.text);
-		return OPTIONS_WRONG;
-	}
-	return OPTIONS_RUN;
-help:
-	(void)fprintf(stderr, "postern-load: --help shows the options\n");
-	return OPTIONS_WRONG;
+	step = args_read(&args, options, argc, argv);
+	if (step != ARGS_RUN)
+		return step;
+	if (optind != argc - 1)
+		return args_usage(&args, "one ADDRESS:PORT is wanted");
+	if (host_parse(&options->target, argv[optind], false, &err) < 0 || check(options, &err) < 0)
+		return args_wrong(&args, &err);
+	return ARGS_RUN;
 }

@@ -4,6 +4,7 @@
 #ifndef POSTERN_BENCH_LOAD_OPTIONS_H
 #define POSTERN_BENCH_LOAD_OPTIONS_H
 
+#include "bench/lib/args.h"
 #include "bench/lib/arrival.h"
 #include "bench/lib/host.h"
 
@@ -63,9 +64,6 @@ struct options {
 	bool quiet;
 };
 
-enum options_step { OPTIONS_RUN, OPTIONS_DONE, OPTIONS_WRONG };
-
-/* OPTIONS_DONE: help or version was printed. OPTIONS_WRONG: said so on stderr. */
-MUST_USE enum options_step options_read(struct options *options, int argc, char **argv);
+MUST_USE enum args_step options_read(struct options *options, int argc, char **argv);
 
 #endif

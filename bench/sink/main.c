@@ -287,11 +287,11 @@ int main(int argc, char **argv)
 	int result = EXIT_DONE;
 
 	switch (sink_options_read(&options, argc, argv)) {
-	case SINK_DONE:
+	case ARGS_DONE:
 		return EXIT_DONE;
-	case SINK_WRONG:
+	case ARGS_WRONG:
 		return EXIT_CANNOT;
-	case SINK_RUN:
+	case ARGS_RUN:
 		break;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);

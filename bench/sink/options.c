@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* options.c -- postern-sink's command line. */
+/* options.c -- postern-sink's command line: a table of options, then the addresses. */
 #include "bench/sink/options.h"
 
 #include <getopt.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -48,73 +47,51 @@ static const char usage[] =
 	"OCTETS take k, M and G. SIGTERM or SIGINT: summary on stdout, exit.\n"
 	"Exit codes: 0 done, 1 --check found faults, 2 usage or no socket.\n";
 
-enum {
-	OPT_CHAIN = 256,
-	OPT_KEY,
-	OPT_WITHOUT,
-	OPT_NAME,
-	OPT_CONNECTIONS,
-	OPT_MESSAGE_MAX,
-	OPT_IDLE,
-	OPT_STALL,
-	OPT_SEED,
-	OPT_CHECK,
-	OPT_NUMBER_FROM,
-	OPT_EXPECT,
-	OPT_STATE,
-	OPT_JSON,
-	OPT_OWN,
-};
-
-static const struct option longs[] = {
-	{"lmtp", 0, NULL, 'l'},
-	{"tls", 1, NULL, 't'},
-	{"chain", 1, NULL, OPT_CHAIN},
-	{"key", 1, NULL, OPT_KEY},
-	{"without", 1, NULL, OPT_WITHOUT},
-	{"name", 1, NULL, OPT_NAME},
-	{"connections-max", 1, NULL, OPT_CONNECTIONS},
-	{"message-max", 1, NULL, OPT_MESSAGE_MAX},
-	{"idle-timeout", 1, NULL, OPT_IDLE},
-	{"count", 1, NULL, 'n'},
-	{"fault", 1, NULL, 'F'},
-	{"stall", 1, NULL, OPT_STALL},
-	{"seed", 1, NULL, OPT_SEED},
-	{"verify", 0, NULL, 'v'},
-	{"check", 0, NULL, OPT_CHECK},
-	{"number-from", 1, NULL, OPT_NUMBER_FROM},
-	{"expect", 1, NULL, OPT_EXPECT},
-	{"store", 1, NULL, 'd'},
-	{"state", 1, NULL, OPT_STATE},
-	{"json", 0, NULL, OPT_JSON},
-	{"i-own-this-host", 0, NULL, OPT_OWN},
-	{"version", 0, NULL, 'V'},
-	{"help", 0, NULL, 'h'},
-	{0},
-};
-
 const char *const offer_words[OFFER_COUNT] = {"STARTTLS", "PIPELINING", "8BITMIME", "SIZE",
 	"CHUNKING", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"};
 
-static bool take_without(struct sink_options *options, const char *word)
+/* ---- values ---- */
+
+static bool good_name(const char *value)
 {
+	for (const char *p = value; *p; p++)
+		if (*p <= ' ' || *p == 0x7f)
+			return false;
+	return *value && strlen(value) <= NAME_MAX_OCTETS;
+}
+
+static bool take_without(void *out, const char *value, struct err *err)
+{
+	struct sink_options *options = out;
+
 	for (unsigned i = 0; i < OFFER_COUNT; i++) {
-		if (strcasecmp(word, offer_words[i]) == 0) {
+		if (strcasecmp(value, offer_words[i]) == 0) {
 			options->without |= 1u << i;
 			return true;
 		}
 	}
+	err_set(err, "not an extension that is offered");
 	return false;
 }
 
-static bool take_stall(struct sink_options *options, const char *value)
+static bool take_fault(void *out, const char *value, struct err *err)
 {
+	struct sink_options *options = out;
+
+	return fault_parse(&options->faults, value, err) == 0;
+}
+
+static bool take_stall(void *out, const char *value, struct err *err)
+{
+	struct sink_options *options = out;
 	const char *colon = strchr(value, ':');
 	char ms[16];
 	size_t n = colon ? (size_t)(colon - value) : 0;
 
-	if (n == 0 || n >= sizeof(ms))
+	if (n == 0 || n >= sizeof(ms)) {
+		err_set(err, "MS:EVERY_MS is wanted");
 		return false;
+	}
 	memcpy(ms, value, n);
 	ms[n] = '\0';
 	return number_u32(ms, 1, FAULT_MS_MAX, &options->stall_ms) &&
@@ -122,96 +99,54 @@ static bool take_stall(struct sink_options *options, const char *value)
 	       options->stall_every_ms > options->stall_ms;
 }
 
-static bool take_tls(struct sink_options *options, const char *value)
+static bool take_check(void *out, const char *value, struct err *err)
 {
-	static const char *const modes[] = {"starttls", "none", "implicit"};
+	struct sink_options *options = out;
 
-	for (unsigned i = 0; i < COUNT_OF(modes); i++) {
-		if (strcmp(value, modes[i]) == 0) {
-			options->tls = (enum sink_tls)i;
-			return true;
-		}
-	}
-	return false;
+	(void)value;
+	(void)err;
+	options->check = true;
+	options->verify = true;
+	return true;
 }
 
-static bool take_name(struct sink_options *options, const char *value)
-{
-	options->name = value;
-	for (const char *p = value; *p; p++)
-		if (*p <= ' ' || *p == 0x7f)
-			return false;
-	return *value && strlen(value) <= NAME_MAX_OCTETS;
-}
+/* ---- the options ---- */
 
-/* Options without a value, or with a text that needs no look. */
-static void take_plain(struct sink_options *options, int opt, const char *value)
-{
-	switch (opt) {
-	case 'l':
-		options->lmtp = true;
-		break;
-	case OPT_CHAIN:
-		options->chain = value;
-		break;
-	case OPT_KEY:
-		options->key = value;
-		break;
-	case OPT_CHECK:
-		options->check = true;
-		options->verify = true;
-		break;
-	case 'v':
-		options->verify = true;
-		break;
-	case 'd':
-		options->store = value;
-		break;
-	case OPT_STATE:
-		options->state = value;
-		break;
-	case OPT_JSON:
-		options->json = true;
-		break;
-	default:
-		ASSERT(opt == OPT_OWN);
-		options->own_this_host = true;
-	}
-}
+static const char *const modes[] = {"starttls", "none", "implicit", NULL};
 
-/* False: the value is no good; err may say why. */
-static bool take(struct sink_options *options, int opt, const char *value, struct err *err)
-{
-	switch (opt) {
-	case 't':
-		return take_tls(options, value);
-	case OPT_WITHOUT:
-		return take_without(options, value);
-	case OPT_NAME:
-		return take_name(options, value);
-	case OPT_CONNECTIONS:
-		return number_u32(value, 1, CONNECTIONS_MAX, &options->connections_max);
-	case OPT_MESSAGE_MAX:
-		return number_u64(value, 1, 1ull << 40, &options->message_max);
-	case OPT_IDLE:
-		return number_double(value, 0.001, 86400, &options->idle_seconds);
-	case 'n':
-		return number_u64(value, 1, UINT64_MAX, &options->count);
-	case 'F':
-		return fault_parse(&options->faults, value, err) == 0;
-	case OPT_STALL:
-		return take_stall(options, value);
-	case OPT_SEED:
-		return number_u64(value, 0, UINT64_MAX, &options->seed);
-	case OPT_NUMBER_FROM:
-		return number_u64(value, 0, 1ull << 50, &options->number_from);
-	case OPT_EXPECT:
-		return number_u64(value, 1, NUMBERS_MAX, &options->expected);
-	default:
-		take_plain(options, opt, value);
-		return true;
-	}
-}
+#define AT(member)         .at = offsetof(struct sink_options, member)
+#define NUMBER(from, to)   .min = (from), .max = (to)
+#define FRACTION(from, to) .low = (from), .high = (to)
+
+static const struct args_option table[] = {
+	{"lmtp", 'l', ARGS_FLAG, AT(lmtp)},
+	{"tls", 't', ARGS_WORD, AT(tls), .words = modes},
+	{"chain", 0, ARGS_TEXT, AT(chain)},
+	{"key", 0, ARGS_TEXT, AT(key)},
+	{"without", 0, ARGS_OWN, .take = take_without},
+	{"name", 0, ARGS_TEXT, AT(name), .good = good_name},
+	{"connections-max", 0, ARGS_U32, AT(connections_max), NUMBER(1, CONNECTIONS_MAX)},
+	{"message-max", 0, ARGS_U64, AT(message_max), NUMBER(1, 1ull << 40)},
+	{"idle-timeout", 0, ARGS_REAL, AT(idle_seconds), FRACTION(0.001, 86400)},
+	{"count", 'n', ARGS_U64, AT(count), NUMBER(1, UINT64_MAX)},
+
+	{"fault", 'F', ARGS_OWN, .take = take_fault},
+	{"stall", 0, ARGS_OWN, .take = take_stall},
+	{"seed", 0, ARGS_U64, AT(seed), NUMBER(0, UINT64_MAX)},
+
+	{"verify", 'v', ARGS_FLAG, AT(verify)},
+	{"check", 0, ARGS_SWITCH, .take = take_check},
+	{"number-from", 0, ARGS_U64, AT(number_from), NUMBER(0, 1ull << 50)},
+	{"expect", 0, ARGS_U64, AT(expected), NUMBER(1, NUMBERS_MAX)},
+	{"store", 'd', ARGS_TEXT, AT(store)},
+	{"state", 0, ARGS_TEXT, AT(state)},
+	{"json", 0, ARGS_FLAG, AT(json)},
+	{"i-own-this-host", 0, ARGS_FLAG, AT(own_this_host)},
+};
+
+static const struct args args = {"postern-sink", postern_version, usage, table, COUNT_OF(table)};
+
+/* ---- addresses ---- */
 
 static int check(struct sink_options *options, int n, char **addresses, struct err *err)
 {
@@ -237,36 +172,20 @@ static int check(struct sink_options *options, int n, char **addresses, struct e
 	return 0;
 }
 
-enum sink_step sink_options_read(struct sink_options *options, int argc, char **argv)
+enum args_step sink_options_read(struct sink_options *options, int argc, char **argv)
 {
-	struct err err = {"not a value for this option"};
-	int opt;
+	enum args_step step;
+	struct err err;
 
 	*options = (struct sink_options){.name = "sink.example.net",
 		.connections_max = 20000,
 		.message_max = 1u << 30,
 		.idle_seconds = 300,
 		.seed = 1};
-	while ((opt = getopt_long(argc, argv, "lt:n:F:vd:Vh", longs, NULL)) != -1) {
-		if (opt == 'h')
-			return fputs(usage, stdout) < 0 ? SINK_WRONG : SINK_DONE;
-		if (opt == 'V')
-			return printf("postern-sink %s\n", postern_version) < 0 ? SINK_WRONG
-										: SINK_DONE;
-		if (opt == '?')
-			goto help;
-		if (!take(options, opt, optarg, &err)) {
-			(void)fprintf(
-				stderr, "postern-sink: %s: %s\n", optarg ? optarg : "", err.text);
-			goto help;
-		}
-	}
-	if (check(options, argc - optind, argv + optind, &err) < 0) {
-		(void)fprintf(stderr, "postern-sink: %s\n", err.text);
-		return SINK_WRONG;
-	}
-	return SINK_RUN;
-help:
-	(void)fprintf(stderr, "postern-sink: --help shows the options\n");
-	return SINK_WRONG;
+	step = args_read(&args, options, argc, argv);
+	if (step != ARGS_RUN)
+		return step;
+	if (check(options, argc - optind, argv + optind, &err) < 0)
+		return args_wrong(&args, &err);
+	return ARGS_RUN;
 }

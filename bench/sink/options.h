@@ -3,6 +3,7 @@
 #ifndef POSTERN_BENCH_SINK_OPTIONS_H
 #define POSTERN_BENCH_SINK_OPTIONS_H
 
+#include "bench/lib/args.h"
 #include "bench/lib/host.h"
 #include "bench/sink/fault.h"
 
@@ -54,8 +55,6 @@ struct sink_options {
 	struct faults faults;
 };
 
-enum sink_step { SINK_RUN, SINK_DONE, SINK_WRONG };
-
-MUST_USE enum sink_step sink_options_read(struct sink_options *options, int argc, char **argv);
+MUST_USE enum args_step sink_options_read(struct sink_options *options, int argc, char **argv);
 
 #endif
