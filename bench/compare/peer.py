@@ -17,6 +17,8 @@ class Base:
     name = title = durable = ""
     tuning = ()
     chunking = False            # does it know BDAT?
+    concurrency_max = 10_000    # connections at a time that it can be offered
+    messages_max = 0            # of one run, 0: as many as its time allows
     idle_max = 0                # sessions that can be held open in shape G, 0: it is left out
 
     def __init__(self, rig):

@@ -28,8 +28,11 @@ class Shape:
     def fits(self, peer):
         return peer.chunking or not self.bdat
 
-    def arguments(self):
-        return ("--verify", "--threads", "2", "--concurrency", str(self.concurrency), *self.options)
+    def arguments(self, peer):
+        concurrency = min(self.concurrency, peer.concurrency_max)
+        count = ("--count", str(peer.messages_max)) if peer.messages_max else ()
+        return ("--verify", "--threads", "2", "--concurrency", str(concurrency), *count,
+                *self.options)
 
 
 MIX = ("--size", "mix", "--size-max", "10M", "--messages", "10", *TLS)
