@@ -31,3 +31,18 @@ tests: $(BUILD)/bench/flood
 .PHONY: bench-fence
 bench-fence: all $(BUILD)/bench/flood $(BUILD)/bench/cost
 	@BUILD=$(BUILD) exec bench/fence/run
+
+# The comparison with other servers: bench/results/REPORT.md. As root. `bench-peers` fetches the others.
+$(BUILD)/bench/handshake: $(BUILD)/obj/bench/compare/handshake.o
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libssl libcrypto)
+tests: $(BUILD)/bench/handshake
+
+.PHONY: bench bench-full bench-peers
+bench-peers:
+	@bench/compare/install
+bench bench-full: deps
+	@$(MAKE) --no-print-directory all $(BUILD)/bench/handshake
+	@bench/compare/install || true
+	@BUILD=$(BUILD) exec bench/compare/run $(if $(filter bench-full,$@),--full) $(BENCH_ARGS)
