@@ -286,7 +286,8 @@ static bool set_name(struct tls_conn *conn, const char *given, unsigned flags)
 		return none;
 	if (is_numeric(name))
 		return none || X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1;
-	memcpy(conn->info.sni, name, sizeof(name));
+	if (!tls_text_set(&conn->info.sni, name))
+		return false;
 	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | flags);
 	return SSL_set_tlsext_host_name(conn->ssl, name) == 1 &&
 	       (none || SSL_set1_host(conn->ssl, name) == 1);

@@ -79,6 +79,9 @@ struct tls_conn *tls_conn_new(struct tls_context *context, const struct tls_kern
 	conn->info.version = "-";
 	conn->info.cipher = "-";
 	conn->info.group = "-";
+	(void)tls_text_set(&conn->info.sni, "");
+	(void)tls_text_set(&conn->info.client, "");
+	(void)tls_text_set(&conn->failure_made, "");
 	conn->ssl = open_ssl(conn);
 	ERR_clear_error();
 	if (conn->ssl != NULL)
@@ -100,6 +103,9 @@ void tls_conn_close(struct tls_conn *conn)
 	if (conn->ssl != NULL)
 		SSL_set_quiet_shutdown(conn->ssl, 1);
 	SSL_free(conn->ssl);
+	(void)tls_text_set(&conn->info.sni, "");
+	(void)tls_text_set(&conn->info.client, "");
+	(void)tls_text_set(&conn->failure_made, "");
 	tls_context_release(conn->context);
 	wipe(conn, sizeof(*conn));
 	free(conn);

@@ -176,9 +176,11 @@ static bool parse_sni(struct span ext, char name[TLS_NAME_MAX + 1])
 	if (n == 0 || n > TLS_NAME_MAX || n != ext.n - 5)
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		if (ext.p[5 + i] == '\0')
-			return false;
 		name[i] = (char)tolower(ext.p[5 + i]);
+		if (name[i] == '\0') {
+			name[0] = '\0';
+			return false;
+		}
 	}
 	name[n] = '\0';
 	return true;
@@ -195,20 +197,19 @@ int tls_conn_client_hello(SSL *ssl, int *alert, void *arg)
 {
 	struct tls_conn *conn = SSL_get_app_data(ssl);
 	SSL_CTX *set = NULL;
+	char name[TLS_NAME_MAX + 1] = "";
 	struct span ext;
 
 	(void)arg;
-	conn->info.sni[0] = '\0';
 	if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &ext.p, &ext.n) == 1 &&
-		parse_sni(ext, conn->info.sni))
-		set = tls_context_find(conn->context, conn->info.sni);
+		parse_sni(ext, name))
+		set = tls_context_find(conn->context, name);
 	conn->sni_known = set != NULL;
 	if (set == NULL) {
 		set = conn->context->sets[0];
-		conn->info.sni_stranger =
-			conn->info.sni[0] != '\0' && is_stranger(conn->info.sni, set);
+		conn->info.sni_stranger = name[0] != '\0' && is_stranger(name, set);
 	}
-	if (SSL_set_SSL_CTX(ssl, set) == NULL) {
+	if (!tls_text_set(&conn->info.sni, name) || SSL_set_SSL_CTX(ssl, set) == NULL) {
 		*alert = SSL_AD_INTERNAL_ERROR;
 		return SSL_CLIENT_HELLO_ERROR;
 	}

@@ -12,6 +12,9 @@
  */
 #include "tls/tls-private.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include <openssl/err.h>
 #include <openssl/sslerr.h>
 #include <openssl/x509.h>
@@ -33,15 +36,31 @@ static const char *group_name(int nid)
 	return "-";
 }
 
-static void subject_fill(char subject[128], const X509 *certificate)
+bool tls_text_set(const char **text, const char *words)
 {
+	static const char none[] = "";
+	const char *old = *text;
+
+	*text = words[0] != '\0' ? strdup(words) : none;
+	if (old != none)
+		free((void *)(uintptr_t)old);
+	if (*text != NULL)
+		return true;
+	*text = none;
+	return false;
+}
+
+static void subject_fill(struct tls_conn *conn, const X509 *certificate)
+{
+	char subject[TLS_SUBJECT_MAX];
 	BIO *text = BIO_new(BIO_s_mem());
 	int n = -1;
 
 	if (text != NULL && X509_NAME_print_ex(text, X509_get_subject_name(certificate), 0,
 				    XN_FLAG_RFC2253) >= 0)
-		n = BIO_read(text, subject, 127);
+		n = BIO_read(text, subject, TLS_SUBJECT_MAX - 1);
 	subject[n > 0 ? n : 0] = '\0';
+	(void)tls_text_set(&conn->info.client, subject);
 	BIO_free(text);
 }
 
@@ -54,7 +73,7 @@ void tls_info_fill(struct tls_conn *conn)
 	conn->info.group = group_name((int)SSL_get_negotiated_group(conn->ssl));
 	conn->info.resumed = SSL_session_reused(conn->ssl) == 1;
 	if (certificate != NULL && !conn->client)
-		subject_fill(conn->info.client, certificate);
+		subject_fill(conn, certificate);
 }
 
 /* RFC 8446 6, and what older versions had besides. */
@@ -145,13 +164,12 @@ static enum tls_failure failure_of(struct tls_conn *conn, unsigned long code)
 static const char *certificate_text(struct tls_conn *conn)
 {
 	long result = SSL_get_verify_result(conn->ssl);
-	struct buf text;
+	char text[128];
 
-	buf_init(&text, conn->failure_storage, sizeof(conn->failure_storage));
-	if (!buf_printf(
-		    &text, "certificate verify failed: %s", X509_verify_cert_error_string(result)))
-		return "certificate verify failed";
-	return conn->failure_storage;
+	snprintf(text, sizeof(text), "certificate verify failed: %s",
+		X509_verify_cert_error_string(result));
+	return tls_text_set(&conn->failure_made, text) ? conn->failure_made
+						       : "certificate verify failed";
 }
 
 void tls_failure_fill(struct tls_conn *conn)

@@ -221,7 +221,7 @@ struct tls_conn {
 	enum tls_failure failure;
 	uint8_t alert; /* of TLS_FAILURE_ALERT */
 	const char *failure_text;
-	char failure_storage[128]; /* for a text that is made up */
+	const char *failure_made; /* a text that was made up; "" if none */
 	struct tls_info info;
 };
 
@@ -243,6 +243,10 @@ int tls_conn_client_certificate(X509_STORE_CTX *store, void *arg);
 
 /* ---- info.c ---- */
 
+/* Texts of a connection that most have not, or are short: each in memory of its own, or the "" that all
+ * share. Sets a new one; false, and "", where memory is short. Zeroed ones are to be set to "" first. */
+#define TLS_SUBJECT_MAX 128
+bool tls_text_set(const char **text, const char *words);
 void tls_info_fill(struct tls_conn *conn);
 void tls_failure_fill(struct tls_conn *conn);
 

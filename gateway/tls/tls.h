@@ -162,9 +162,9 @@ struct tls_info {
 	const char *cipher;  /* IANA name, "TLS_AES_128_GCM_SHA256" */
 	const char *group;   /* "X25519", "P-256"; "-" if unknown */
 	bool resumed;
-	char sni[TLS_NAME_MAX + 1]; /* lower case; "" if none */
-	bool sni_stranger;          /* server: no certificate of ours has that name */
-	char client[128]; /* subject of a client certificate (RFC 4514 form, cut); "" if none */
+	const char *sni;    /* lower case; "" if none; as long as the connection */
+	bool sni_stranger;  /* server: no certificate of ours has that name */
+	const char *client; /* subject of a client certificate (RFC 4514 form, cut); "" if none */
 };
 
 /*
