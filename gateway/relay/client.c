@@ -7,7 +7,7 @@
  *	[SCAN] ENVELOPE [PLANT] BODY FINAL | VOID				a job, back to IDLE
  *	QUIT LAST END								closing
  *
- * Invariants: the owner is called from completions and timers only, a turn being asked for by a nop
+ * Invariants: the owner is called from completions and timers only, a turn being asked for by ring_soon()
  * where nothing else would bring one; a job is done exactly once; the connection is freed when none
  * of its operations is armed, so a message's file is never read after its job was done.
  *
@@ -264,7 +264,7 @@ void relay_client_turn(struct relay_client *client)
 void relay_client_turn_soon(struct relay_client *client)
 {
 	if (!client->turn.armed)
-		ring_nop(relay_client_ring(client), &client->turn);
+		ring_soon(relay_client_ring(client), &client->turn);
 }
 
 static void turn_done(struct op *op, int res, uint32_t flags)

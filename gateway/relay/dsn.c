@@ -171,7 +171,7 @@ static void op_done(struct op *op, int res, uint32_t flags)
 /* What comes next may end the report, so it does not happen inside the spool's callback. */
 static void resume(struct report *report)
 {
-	ring_nop(report->relay->facts.ring, &report->op);
+	ring_soon(report->relay->facts.ring, &report->op);
 }
 
 static void ready(struct spool_owner *owner)

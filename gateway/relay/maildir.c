@@ -199,7 +199,7 @@ static void first_failed(struct relay_delivery *delivery, int error)
 		return;
 	}
 	relay_delivery_state_set(delivery, RELAY_DELIVERY_END);
-	ring_nop(relay_delivery_ring(delivery), &delivery->op);
+	ring_soon(relay_delivery_ring(delivery), &delivery->op);
 }
 
 /* The next octets of a body in memory, as many as there is room for. */

@@ -81,7 +81,7 @@ struct relay_resolver {
 	struct list ready; /* relay_lookup: to be told */
 	struct op poll;
 	struct op cancel;
-	struct op nop;
+	struct op soon;
 };
 
 /* ---- telling ---- */
@@ -318,11 +318,11 @@ static void cancel_done(struct op *op, int res, uint32_t flags)
 	poll_update(container_of(op, struct relay_resolver, cancel));
 }
 
-static void nop_done(struct op *op, int res, uint32_t flags)
+static void soon_done(struct op *op, int res, uint32_t flags)
 {
 	(void)res;
 	(void)flags;
-	tell_ready(container_of(op, struct relay_resolver, nop));
+	tell_ready(container_of(op, struct relay_resolver, soon));
 }
 
 static void timer_fire(struct wheel_timer *timer)
@@ -344,8 +344,8 @@ static void timer_fire(struct wheel_timer *timer)
 static void ready_soon(struct relay_resolver *resolver, struct relay_lookup *lookup, int res)
 {
 	make_ready(resolver, lookup, res);
-	if (!resolver->nop.armed)
-		ring_nop(resolver->ring, &resolver->nop);
+	if (!resolver->soon.armed)
+		ring_soon(resolver->ring, &resolver->soon);
 }
 
 static void lookup_init(struct relay_lookup *lookup)
@@ -501,7 +501,7 @@ int relay_resolver_open(struct relay_resolver **out, const struct relay_settings
 	resolver->ring = ring;
 	resolver->poll.done = poll_done;
 	resolver->cancel.done = cancel_done;
-	resolver->nop.done = nop_done;
+	resolver->soon.done = soon_done;
 	list_init(&resolver->asked);
 	list_init(&resolver->ready);
 	pool_open(&resolver->states, sizeof(struct lookup_state), LOOKUPS_MAX);
@@ -512,7 +512,7 @@ int relay_resolver_open(struct relay_resolver **out, const struct relay_settings
 bool relay_resolver_idle(const struct relay_resolver *resolver)
 {
 	return list_empty(&resolver->asked) && list_empty(&resolver->ready) &&
-	       !resolver->poll.armed && !resolver->cancel.armed && !resolver->nop.armed;
+	       !resolver->poll.armed && !resolver->cancel.armed && !resolver->soon.armed;
 }
 
 void relay_resolver_close(struct relay_resolver *resolver)

@@ -9,7 +9,7 @@
  *
  * Costs: a message pays a few list operations, one trip, one run. Nothing here is searched but the
  * hash table of destinations. What is not finished within a turn's bounds makes the next turn come
- * at once (relay_schedule_kick: a no-op of the ring).
+ * at once (relay_schedule_kick).
  *
  * Rejected: a queue of jobs made in advance (a million messages would be a million jobs); a timer
  * for every message that waits at a destination that is down (its line waits for one timer).
@@ -41,7 +41,7 @@ static void kicked(struct op *op, int res, uint32_t flags)
 void relay_schedule_kick(struct relay_schedule *schedule)
 {
 	if (!schedule->kick.armed && !schedule->in_turn)
-		ring_nop(schedule->relay->facts.ring, &schedule->kick);
+		ring_soon(schedule->relay->facts.ring, &schedule->kick);
 }
 
 /* ---- opening and closing ---- */

@@ -134,7 +134,7 @@ static void ready(struct spool_owner *owner)
 	if (!send->waiting)
 		return;
 	send->waiting = false;
-	ring_nop(send->relay->facts.ring, &send->op);
+	ring_soon(send->relay->facts.ring, &send->op);
 }
 
 static void address_set(struct smtp_address *address, const char *text)
@@ -173,7 +173,7 @@ bool report_send_mail(struct report_send *send, const char *from, uint8_t *octet
 	}
 	send->mailing = true;
 	send->waiting = false;
-	ring_nop(send->relay->facts.ring, &send->op);
+	ring_soon(send->relay->facts.ring, &send->op);
 	return true;
 }
 

@@ -226,11 +226,6 @@ void ring_timeout(struct ring *ring, struct op *op, struct ring_time *time, uint
 	io_uring_prep_timeout(ring_op_arm(ring, op), (struct __kernel_timespec *)time, 0, 0);
 }
 
-void ring_nop(struct ring *ring, struct op *op)
-{
-	io_uring_prep_nop(ring_op_arm(ring, op));
-}
-
 /* ---- ending ---- */
 
 void ring_cancel(struct ring *ring, struct op *op, struct op *target)

@@ -45,6 +45,7 @@ struct ring {
 
 	struct list parked;    /* ops whose -ENOBUFS is held back, oldest first */
 	struct list cancelled; /* parked ops to be ended with -ECANCELED */
+	struct list soon;      /* ops that complete with 0 in the next round */
 
 	struct completion *batch;
 	uint32_t batch_max; /* = CQ entries */

@@ -4,8 +4,8 @@
  *
  * A turn: publish released buffers; enter the kernel once, which submits, and sleeps until a
  * completion, the wheel's next tick or a wake; copy all completions out of the CQ; run them; end
- * what is parked; run the timers; call before_wait. Nothing polls: a turn that finds nothing to do
- * sleeps in the kernel.
+ * what is parked; run the timers; then rounds of what is to be done soon and of before_wait.
+ * Nothing polls: a turn that finds nothing to do sleeps in the kernel.
  *
  * A receive that found no buffer completes with -ENOBUFS. Delivered at once, its owner would start
  * it again at once, and so on as fast as the CPU goes while others hold the buffers. So that
@@ -27,6 +27,7 @@
 #include "base/counter.h"
 #include "base/event.h"
 
+#define ROUNDS_MAX        8 /* in a turn: enough for a step's own steps, too few to keep others out */
 #define SUBMIT_RETRY_MS   1
 #define SUBMIT_RETRIES    10000 /* ten seconds without kernel memory for one request: give up */
 #define INT_FLAG_REG_RING 1     /* liburing's int_flags: the ring's fd is registered */
@@ -76,22 +77,33 @@ static void submit_early(struct ring *ring)
 	}
 }
 
+static void arm(struct ring *ring, struct op *op)
+{
+	ASSERT(!op->armed && op->done != NULL);
+	op->armed = true;
+	op->selects = false;
+	op->parked = false;
+	ring->armed++;
+}
+
 struct io_uring_sqe *ring_op_arm(struct ring *ring, struct op *op)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
 
-	ASSERT(!op->armed && op->done != NULL);
 	if (sqe == NULL) {
 		submit_early(ring);
 		sqe = io_uring_get_sqe(&ring->uring);
 		ASSERT(sqe != NULL);
 	}
 	io_uring_sqe_set_data(sqe, op);
-	op->armed = true;
-	op->selects = false;
-	op->parked = false;
-	ring->armed++;
+	arm(ring, op);
 	return sqe;
+}
+
+void ring_soon(struct ring *ring, struct op *op)
+{
+	arm(ring, op);
+	list_push_back(&ring->soon, &op->node);
 }
 
 void ring_room(struct ring *ring, unsigned n)
@@ -200,9 +212,10 @@ static void run(struct ring *ring, uint32_t n)
 	}
 }
 
-static bool parked_ready(const struct ring *ring)
+/* Is there something to do without the kernel's word? */
+static bool ready(const struct ring *ring)
 {
-	return !list_empty(&ring->cancelled) ||
+	return !list_empty(&ring->soon) || !list_empty(&ring->cancelled) ||
 	       (!list_empty(&ring->parked) && ring->buffers.free > 0);
 }
 
@@ -228,19 +241,40 @@ static void parked_run(struct ring *ring)
 
 /* ---- the loop ---- */
 
+/* What is asked for meanwhile comes in the next round. */
+static void soon_run(struct ring *ring)
+{
+	struct list soon;
+
+	list_init(&soon);
+	list_splice_back(&soon, &ring->soon);
+	while (!list_empty(&soon))
+		deliver(ring, container_of(list_pop_front(&soon), struct op, node), 0, 0);
+}
+
+static void rounds_run(struct ring *ring, void (*before_wait)(void *ctx), void *ctx)
+{
+	for (unsigned i = 0; i < ROUNDS_MAX; i++) {
+		soon_run(ring);
+		if (before_wait != NULL)
+			before_wait(ctx);
+		if (ring->stopping || list_empty(&ring->soon))
+			return;
+	}
+}
+
 void ring_run(struct ring *ring, void (*before_wait)(void *ctx), void *ctx)
 {
 	ring->stopping = false;
 	while (!ring->stopping) {
 		int64_t wait_ms = wheel_wait_ms(&ring->wheel, clock_ms());
 
-		submit_and_wait(ring, wait_ms != 0 && !parked_ready(ring), wait_ms);
+		submit_and_wait(ring, wait_ms != 0 && !ready(ring), wait_ms);
 		ring->now_ms = clock_ms();
 		run(ring, reap(ring));
 		parked_run(ring);
 		wheel_run(&ring->wheel, ring->now_ms);
-		if (before_wait != NULL)
-			before_wait(ctx);
+		rounds_run(ring, before_wait, ctx);
 	}
 }
 
@@ -367,6 +401,7 @@ int ring_open(struct ring **out, const struct ring_settings *settings, struct er
 	ring->wake_op.done = wake_start_done;
 	list_init(&ring->parked);
 	list_init(&ring->cancelled);
+	list_init(&ring->soon);
 	ring->now_ms = clock_ms();
 	wheel_init(&ring->wheel, ring->now_ms);
 	if (ring_init(ring, settings, err) < 0) {

@@ -38,7 +38,7 @@ struct op {
 	/* The ring's own; zero at first. */
 	bool selects;     /* takes provided buffers */
 	bool parked;      /* its -ENOBUFS is held back until a buffer is free */
-	struct list node; /* among the parked ones */
+	struct list node; /* among the parked ones, or those that complete soon */
 };
 
 struct ring_time {
@@ -89,7 +89,8 @@ void ring_close(struct ring *ring); /* no op may be armed */
 
 /*
  * Turns until ring_stop(): submit and wait (for a completion, a timer, a wake), reap, run, timers,
- * then before_wait(ctx) once, which may start ops (log writing, group commit).
+ * then a round: what ring_soon() asked for, and before_wait(ctx), which may start ops (log writing,
+ * group commit). Rounds follow each other while they ask for more, a few times at most.
  */
 void ring_run(struct ring *ring, void (*before_wait)(void *ctx), void *ctx);
 void ring_stop(struct ring *ring); /* from a handler */
@@ -186,8 +187,9 @@ void ring_poll(struct ring *ring, struct op *op, int fd, short events);
 /* Completes with -ETIME after `us` microseconds; *time is the caller's and must stay valid. */
 void ring_timeout(struct ring *ring, struct op *op, struct ring_time *time, uint64_t us);
 
-/* Completes with 0 at once: a step of a sequence that has nothing to do. */
-void ring_nop(struct ring *ring, struct op *op);
+/* Completes with 0 once the handler that runs is back, in the same turn where that has rounds left:
+ * a step that has nothing to ask of the kernel. */
+void ring_soon(struct ring *ring, struct op *op);
 
 /* ---- ending ---- */
 

@@ -30,7 +30,7 @@ static void access_go(struct spool *spool)
 		return;
 	first = access_of(spool->accesses.next);
 	if (!first->entry->large) {
-		ring_nop(spool->ring, &spool->access_op);
+		ring_soon(spool->ring, &spool->access_op);
 		return;
 	}
 	list_remove(&first->op.node);

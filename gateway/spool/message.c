@@ -203,7 +203,7 @@ static void file_drop(struct spool_message *message)
 		return;
 	}
 	spool_state_set(message, SPOOL_STATE_CLOSE);
-	ring_nop(ring, &message->op);
+	ring_soon(ring, &message->op);
 }
 
 /* A file that cannot be removed stays: no record names it, so the next start removes it. */

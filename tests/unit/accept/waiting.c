@@ -483,7 +483,7 @@ Test(accept_waiting, the_oldest_goes_first)
 		start();
 		cr_assert_eq(room.n, 1);
 	}
-	ring_nop(ring, &nothing);
+	ring_soon(ring, &nothing);
 	for (unsigned i = 0; i < TURNS_MAX && room.pool.live > 1; i++)
 		turn();
 	cr_assert_eq(room.pool.live, 1);
@@ -519,7 +519,7 @@ Test(accept_waiting, stopping_closes_who_waits_for_the_first_octet)
 	struct op nothing = {.done = nothing_done};
 
 	start();
-	ring_nop(ring, &nothing);
+	ring_soon(ring, &nothing);
 	turn(); /* the kernel has its receive */
 	waiting_stop(&room);
 	cr_assert_not(waiting_stopped(&room), "its receive is armed");

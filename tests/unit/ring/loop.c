@@ -36,15 +36,50 @@ static void turn_count(void *ctx)
 	turns++;
 }
 
-Test(loop, before_wait_runs_once_a_turn_and_in_the_stopping_turn_too)
+Test(loop, before_wait_runs_once_a_round_and_in_the_stopping_turn_too)
 {
 	struct step step;
 
 	step_init(&step);
-	ring_nop(ring, &step.op);
+	ring_soon(ring, &step.op);
 	ring_run(ring, turn_count, NULL);
 	cr_assert(eq(uint, step.calls, 1));
 	cr_assert(eq(uint, turns, 1));
+}
+
+static unsigned soon_left;
+
+static void soon_again(struct op *op, int res, uint32_t flags)
+{
+	cr_assert(res == 0 && flags == 0 && !op->armed);
+	if (--soon_left > 0)
+		ring_soon(ring, op);
+	else
+		ring_stop(ring);
+}
+
+Test(loop, what_is_to_be_done_soon_needs_no_turn_of_its_own_but_lets_others_in)
+{
+	static const struct {
+		unsigned steps;
+		unsigned enters_max;
+	} rows[] = {{1, 1}, {5, 1}, {100, 20}};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		int64_t enters = counter_sum(COUNTER_RING_ENTERS);
+		struct op op = {.done = soon_again};
+
+		soon_left = rows[i].steps;
+		turns = 0;
+		ring_soon(ring, &op);
+		cr_assert(op.armed && soon_left == rows[i].steps, "not from inside a call");
+		ring_run(ring, turn_count, NULL);
+		cr_assert(eq(uint, soon_left, 0));
+		cr_assert(eq(uint, turns, rows[i].steps));
+		enters = counter_sum(COUNTER_RING_ENTERS) - enters;
+		cr_assert(enters <= rows[i].enters_max, "%lld", (long long)enters);
+		cr_assert(rows[i].steps < 100 || enters > 5, "%lld", (long long)enters);
+	}
 }
 
 Test(loop, now_is_taken_at_the_start_of_the_turn)
@@ -53,7 +88,7 @@ Test(loop, now_is_taken_at_the_start_of_the_turn)
 	struct step step;
 
 	step_init(&step);
-	ring_nop(ring, &step.op);
+	ring_soon(ring, &step.op);
 	step_wait(&step);
 	cr_assert(ring_now_ms(ring) >= before && ring_now_ms(ring) <= clock_ms());
 }
@@ -122,6 +157,14 @@ Test(loop, wakes_before_the_run_are_not_lost_and_come_as_one)
 
 /* ---- submission ---- */
 
+/* Asks the kernel for as little as there is: to cancel what was never started. */
+static void ask(struct op *op)
+{
+	static struct op nothing;
+
+	ring_cancel(ring, op, &nothing);
+}
+
 Test(loop, more_ops_than_the_queue_holds_are_submitted_early_and_all_complete)
 {
 	struct step steps[100];
@@ -129,13 +172,13 @@ Test(loop, more_ops_than_the_queue_holds_are_submitted_early_and_all_complete)
 
 	for (size_t i = 0; i < COUNT_OF(steps); i++) {
 		step_init(&steps[i]);
-		ring_nop(ring, &steps[i].op);
+		ask(&steps[i].op);
 		cr_assert(steps[i].op.armed);
 	}
 	full = counter_sum(COUNTER_RING_SQ_FULL) - full;
 	cr_assert(full >= 10 && full <= 13, "%lld", (long long)full);
 	for (size_t i = 0; i < COUNT_OF(steps); i++) {
-		cr_assert(eq(int, step_wait(&steps[i]), 0));
+		cr_assert(eq(int, step_wait(&steps[i]), -ENOENT));
 		cr_assert(eq(uint, steps[i].calls, 1));
 	}
 }
@@ -145,7 +188,7 @@ static unsigned burst_left;
 static void burst_done(struct op *op, int res, uint32_t flags)
 {
 	(void)flags;
-	cr_assert(res == 0);
+	cr_assert(res == -ENOENT);
 	free(op);
 	if (--burst_left == 0)
 		ring_stop(ring);
@@ -160,7 +203,7 @@ static void burst_start(struct op *op, int res, uint32_t flags)
 		struct op *one = calloc(1, sizeof(*one));
 
 		one->done = burst_done;
-		ring_nop(ring, one);
+		ask(one);
 	}
 }
 
@@ -168,7 +211,7 @@ Test(loop, a_handler_may_start_more_ops_than_both_queues_hold)
 {
 	struct op op = {.done = burst_start};
 
-	ring_nop(ring, &op);
+	ask(&op);
 	ring_run(ring, NULL, NULL);
 	cr_assert(eq(uint, burst_left, 0));
 }
@@ -180,7 +223,7 @@ static void again_done(struct op *op, int res, uint32_t flags)
 	(void)flags;
 	cr_assert(res == 0 && !op->armed);
 	if (--again_left > 0)
-		ring_nop(ring, op);
+		ring_soon(ring, op);
 	else
 		ring_stop(ring);
 }
@@ -207,7 +250,7 @@ Test(loop, a_handler_may_start_its_own_op_again)
 {
 	struct op op = {.done = again_done};
 
-	ring_nop(ring, &op);
+	ring_soon(ring, &op);
 	ring_run(ring, NULL, NULL);
 	cr_assert(eq(uint, again_left, 0));
 	cr_assert(not(op.armed));
@@ -271,8 +314,8 @@ Test(loop_death, starting_an_armed_op, .signal = SIGABRT)
 	struct step step;
 
 	step_init(&step);
-	ring_nop(ring, &step.op);
-	ring_nop(ring, &step.op);
+	ring_soon(ring, &step.op);
+	ring_soon(ring, &step.op);
 }
 
 Test(loop_death, closing_with_an_op_armed, .signal = SIGABRT)

@@ -280,7 +280,7 @@ void clock_move(uint64_t ms)
 	struct op op = {.done = nothing};
 
 	stopped_ms += ms;
-	ring_nop(ring, &op); /* something for the turn to end with */
+	ring_soon(ring, &op); /* something for the turn to end with */
 	while (op.armed)
 		turn();
 }
