@@ -279,6 +279,34 @@ static bool more_comes(const struct relay_client *client)
 	       buf_len(&client->out) < RELAY_IO_BYTES / 2;
 }
 
+/* Is the next hop to speak next? Not while there is more of a message to be sent. */
+static bool peer_is_next(const struct relay_client *client)
+{
+	switch (client->stage) {
+	case CLIENT_STAGE_GREETING:
+	case CLIENT_STAGE_EHLO:
+	case CLIENT_STAGE_HELO:
+	case CLIENT_STAGE_HANDSHAKE:
+	case CLIENT_STAGE_ENVELOPE:
+	case CLIENT_STAGE_QUIT:
+		return true;
+	case CLIENT_STAGE_BODY:
+		return client->body.ended;
+	default:
+		return false;
+	}
+}
+
+static void send_bytes(struct relay_client *client, const struct buf *from)
+{
+	struct ring *ring = relay_client_ring(client);
+
+	if (peer_is_next(client))
+		ring_send_lazy(ring, &client->send, client->fd, buf_span(from));
+	else
+		ring_send(ring, &client->send, client->fd, buf_span(from));
+}
+
 void relay_wire_flush(struct relay_client *client)
 {
 	struct ring *ring = relay_client_ring(client);
@@ -291,10 +319,10 @@ void relay_wire_flush(struct relay_client *client)
 		return;
 	client->sending_wire = buf_len(&client->wire) > 0;
 	if (client->sending_wire) {
-		ring_send(ring, &client->send, client->fd, buf_span(&client->wire));
+		send_bytes(client, &client->wire);
 	} else if (buf_len(&client->out) > 0) {
 		if (!more_comes(client))
-			ring_send(ring, &client->send, client->fd, buf_span(&client->out));
+			send_bytes(client, &client->out);
 	} else if (client->notify_due) {
 		send_control(client);
 	} else if (client->piped > 0) {

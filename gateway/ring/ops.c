@@ -64,6 +64,12 @@ void ring_send(struct ring *ring, struct op *op, int fd, struct span bytes)
 	io_uring_prep_send(ring_op_arm(ring, op), fd, bytes.p, len_of(bytes.n), MSG_NOSIGNAL);
 }
 
+void ring_send_lazy(struct ring *ring, struct op *op, int fd, struct span bytes)
+{
+	ring_send(ring, op, fd, bytes);
+	ring->lazy++;
+}
+
 void ring_sendmsg(struct ring *ring, struct op *op, int fd, const struct msghdr *msg)
 {
 	io_uring_prep_sendmsg(ring_op_arm(ring, op), fd, msg, MSG_NOSIGNAL);

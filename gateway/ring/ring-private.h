@@ -38,6 +38,7 @@ struct ring {
 	bool closing;
 	unsigned enter_flags;
 	uint32_t armed; /* ops, the wake op included */
+	uint32_t lazy;  /* lazy sends since the last wait: their ends are no reason to wake */
 	uint64_t now_ms;
 
 	struct ring_features features;

@@ -113,17 +113,25 @@ void ring_room(struct ring *ring, unsigned n)
 }
 
 /*
- * Submits and waits for `min_complete` completions, for wait_ms at most (-1: for ever). GETEVENTS
+ * Submits and, if `wait`, waits for a completion, for wait_ms at most (-1: for ever). GETEVENTS
  * always: with DEFER_TASKRUN only that makes the kernel post completions, and it is what brings
  * those back that overflowed the CQ.
+ *
+ * Lazy sends are waited for on top of that one. Where one of them does not end at once, somebody
+ * else's completion is taken for it, which the short wait makes good.
  */
-static void submit_and_wait(struct ring *ring, unsigned min_complete, int64_t wait_ms)
+static void submit_and_wait(struct ring *ring, bool wait, int64_t wait_ms)
 {
-	struct __kernel_timespec ts = {
-		.tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000};
 	struct io_uring_getevents_arg arg = {.sigmask_sz = _NSIG / 8};
+	unsigned min_complete = wait ? 1 + ring->lazy : 0;
+	struct __kernel_timespec ts;
 	int ret;
 
+	if (ring->lazy > 0 && (wait_ms < 0 || wait_ms > RING_LAZY_MS))
+		wait_ms = RING_LAZY_MS;
+	ring->lazy = 0;
+	ts = (struct __kernel_timespec){
+		.tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000};
 	if (wait_ms >= 0)
 		arg.ts = (uintptr_t)&ts;
 	ring_buffers_publish(ring);
@@ -427,7 +435,7 @@ void ring_close(struct ring *ring)
 	ring->closing = true;
 	ring_cancel(ring, &cancel, &ring->wake_op);
 	while (ring->armed > 0) {
-		submit_and_wait(ring, 1, -1);
+		submit_and_wait(ring, true, -1);
 		run(ring, reap(ring));
 	}
 	io_uring_unregister_buf_ring(&ring->uring, RING_BUFFER_GROUP);

@@ -54,6 +54,7 @@ struct ring_time {
 /* One provided buffer: payload space for a full TLS record's plaintext plus recvmsg header and
  * cmsg. */
 #define RING_BUFFER_BYTES (16384 + 128)
+#define RING_LAZY_MS      1
 #define RING_CMSG_BYTES   24 /* CMSG_SPACE(1): the record type */
 
 struct ring_settings {
@@ -128,6 +129,10 @@ void ring_recv(struct ring *ring, struct op *op, int fd, void *p, size_t n);
 void ring_peek(struct ring *ring, struct op *op, int fd, void *p, size_t n);
 void ring_send(struct ring *ring, struct op *op, int fd,
 	struct span bytes); /* MSG_NOSIGNAL; may be short */
+/* The same where nothing waits for the end of it but the buffer: that is told with whatever happens
+ * next, and after RING_LAZY_MS at the latest. A send usually ends as it is submitted, so without this
+ * the loop would go round once for each reply, before anybody could have answered it. */
+void ring_send_lazy(struct ring *ring, struct op *op, int fd, struct span bytes);
 /* `msg` and what it points to must stay valid while the op is armed. */
 void ring_sendmsg(struct ring *ring, struct op *op, int fd, const struct msghdr *msg);
 void ring_connect(

@@ -117,10 +117,21 @@ static void send_control(struct session *session)
 	ring_sendmsg(ring_of(session), &session->send, session->fd, &session->send_msg);
 }
 
+/* Replies of the dialogue, and flights of a handshake, are waited for by the peer alone. */
+static void send_bytes(struct session *session, const struct buf *from)
+{
+	struct ring *ring = ring_of(session);
+
+	if (session->stage == SESSION_STAGE_SMTP || session->stage == SESSION_STAGE_HANDSHAKE)
+		ring_send_lazy(ring, &session->send, session->fd, buf_span(from));
+	else
+		ring_send(ring, &session->send, session->fd, buf_span(from));
+}
+
 static void send_wire(struct session *session)
 {
 	session->sending_wire = true;
-	ring_send(ring_of(session), &session->send, session->fd, buf_span(&session->wire));
+	send_bytes(session, &session->wire);
 }
 
 /* Encrypts what is in `out`; it always fits, as wire has room for all of it in records. */
@@ -170,8 +181,7 @@ void session_flush(struct session *session)
 		if (buf_len(&session->out) == 0)
 			continue;
 		if (session->tls == NULL || kernel_tx(session)) {
-			ring_send(ring_of(session), &session->send, session->fd,
-				buf_span(&session->out));
+			send_bytes(session, &session->out);
 			return;
 		}
 		if (!encrypt(session)) {
