@@ -11,6 +11,7 @@
  *	sts_json.c  the control socket's questions about them
  *	sts_kept_json.c  its questions about what is remembered of TLS with others
  *	sts_watch_json.c  its questions about those who send to us
+ *	limits.c   descriptors and locked memory: raised as far as may be
  *	folder.c   folders that the parent makes for the child
  *	state.c    what is remembered over a restart beside the mail
  *	reload.c   what is told of a reload's end
@@ -267,6 +268,9 @@ MUST_USE int sandbox_user(
 	struct sandbox_user *out, const struct main_settings *settings, struct err *err);
 /* Gives up root for good, and every capability; `user` NULL: not started as root. */
 MUST_USE int sandbox_drop(const struct sandbox_user *user, struct err *err);
+/* limits.c: raises what may be raised; logs `event=few_descriptors` where sessions_max and relay's
+ * connections_max need more. */
+void limits_raise(const struct config *config, uint32_t workers, bool privileged);
 /* folder.c: a folder of ours is made when it is missing and then belongs to `user` (NULL: stays);
  * opened by the parent, it may lie below folders that this user cannot enter. Its descriptor, or -1
  * and err, which begins with `what`. */

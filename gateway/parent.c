@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -83,28 +82,6 @@ static uint32_t workers_wanted(const struct config *config)
 	if (sched_getaffinity(0, sizeof(set), &set) != 0)
 		return 1;
 	return (uint32_t)min_size((size_t)CPU_COUNT(&set), SETTINGS_WORKERS_MAX);
-}
-
-/*
- * As much as we may have: each session is a descriptor; each ring is memory that some kernels count
- * as locked for the user of the child, over all its processes (kernel-notes/ring-memory.md): some 150
- * KiB a worker, of 8 MiB by default. Root may lift that limit where it has CAP_SYS_RESOURCE, which
- * containers often lack; then it stays, and a ring that does not fit says so.
- */
-static void limits_raise(const struct parent *parent)
-{
-	static const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
-	static const int limits[] = {RLIMIT_NOFILE, RLIMIT_MEMLOCK};
-	struct rlimit limit;
-
-	if (parent->privileged)
-		(void)setrlimit(RLIMIT_MEMLOCK, &none);
-	for (size_t i = 0; i < COUNT_OF(limits); i++) {
-		if (getrlimit(limits[i], &limit) != 0)
-			continue;
-		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(limits[i], &limit);
-	}
 }
 
 static int listen_all(struct parent *parent, struct err *err)
@@ -218,7 +195,8 @@ static int parent_open(struct parent *parent, struct err *err)
 	parent->privileged = geteuid() == 0;
 	if (parent->privileged && sandbox_user(&parent->user, &config->main, err) != 0)
 		return -1;
-	limits_raise(parent);
+	parent->workers = workers_wanted(config);
+	limits_raise(config, parent->workers, parent->privileged);
 	if (ring_probe(&parent->ring, err) != 0)
 		return -1;
 	if (publish_load(&parent->publish, &config->tls, config, config, err) != 0)
@@ -228,7 +206,6 @@ static int parent_open(struct parent *parent, struct err *err)
 			config->tlsrpt.dkim_key, &parent->dkim_key, &parent->dkim_key_n, err) != 0)
 		return -1;
 	tls_kernel_probe(&parent->kernel);
-	parent->workers = workers_wanted(config);
 	if (store_make(parent, err) != 0 || listen_all(parent, err) != 0 ||
 		fence_make(parent, err) != 0 || control_make(parent, err) != 0)
 		return -1;

@@ -2,7 +2,7 @@
 #
 # Builds the programs of the test machines: the client, and the one that looks at the fence from outside.
 # VM_PROGRAMS is what tests/vm/run packs from here; it packs the kernel tests, tests/bpf, postern,
-# posternctl and postern-sink besides.
+# posternctl, postern-sink and postern-load besides.
 
 BUILD ?= build
 VM_PROGRAMS = $(addprefix $(BUILD)/tests/vm/,peer fence)

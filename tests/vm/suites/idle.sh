@@ -1,0 +1,87 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# What a session that does nothing costs the gateway in memory: in clear, under TLS in user space, and
+# with both directions of TLS in the kernel, when the gateway keeps no OpenSSL object of it.
+#
+# The cost is what the gateway's processes grow by (Pss) between FEW sessions and COUNT more, so that
+# what all sessions share is not in it. vm_idle=N on the kernel's command line: so many in clear.
+
+. /vm/suites/lib.sh
+
+FEW=100
+COUNT=200
+CLEAR=4000
+FENCE='mode = "off"'
+
+# grown NAME BYTES_MAX LOAD_OPTION...
+grown()
+{
+	local name=$1 most=$2 before each
+	shift 2
+	hold "$FEW" "$@"
+	before=$(memory)
+	hold "$count" "$@"
+	each=$((($(memory) - before) / count))
+	echo "# $name: $each octets a session, $count sessions"
+	check "$name: at most $most octets a session" test "$each" -le "$most"
+}
+
+# hold COUNT LOAD_OPTION...: opens so many sessions, which stay; $loads are their processes.
+hold()
+{
+	local count=$1
+	shift
+	postern-load --quiet --idle "$count" --hold 3600 --concurrency 32 --sources 127.0.1.0+2000 \
+		--timeout 120 "$@" >"$DIR/load" 2>"$DIR/held" &
+	loads="$loads $!"
+	check "$count sessions are open" peer await "$DIR/held" 'all sessions are open' 1 900
+	sleep 1
+}
+
+# Octets of all processes of the gateway.
+memory()
+{
+	local pid
+	for pid in $(pidof postern); do
+		cat "/proc/$pid/smaps_rollup"
+	done | awk '$1 == "Pss:" { sum += $2 } END { print sum * 1024 }'
+}
+
+let_go()
+{
+	kill -INT $loads
+	wait $loads
+	loads=
+}
+
+# under KTLS: starts a gateway for $count sessions and some.
+under()
+{
+	POLICY="sessions_max = $((count + FEW + 100))"
+	gateway_start "$1"
+}
+
+echo /bin/modprobe >/proc/sys/kernel/modprobe
+modprobe tls
+ulimit -n 250000
+
+count=$(sed -n 's/.*vm_idle=\([0-9]*\).*/\1/p' /proc/cmdline)
+[ -n "$count" ] || count=$CLEAR
+under off
+grown "in clear" 3072 "127.0.0.1:$PORT"
+let_go
+gateway_stop
+
+count=$COUNT
+under off
+grown "TLS in user space" 24576 --tls starttls "127.0.0.1:$PORT"
+let_go
+gateway_stop
+
+under always
+grown "TLS in the kernel" 8192 --tls starttls "127.0.0.1:$PORT"
+check "sending and receiving are the kernel's" test "$(tls_stat TlsCurrRxSw)" = $((count + FEW))
+let_go
+gateway_stop
+finish
