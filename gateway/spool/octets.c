@@ -2,20 +2,15 @@
 /*
  * octets.c -- looks at a message's octets as they come: is one above 0x7f, is a CR or LF alone?
  *
- * Eight octets at a time where none of them is a CR or LF, which is most of a text.
+ * 64 octets at a time become three masks, a bit an octet: those above 0x7f, the CRs, the LFs. No CR
+ * or LF is alone when the LFs are the CRs moved up by one. So a line's end costs no more than
+ * another octet. Where there is no such instruction, eight octets at a time have to be free of both.
  */
 #include "spool/spool-private.h"
 
-#define ONES  0x0101010101010101ull
-#define HIGHS 0x8080808080808080ull
-
-/* Not zero when one of the eight octets of `word` is `octet`. */
-static uint64_t word_has(uint64_t word, uint8_t octet)
-{
-	uint64_t zeros = word ^ (ONES * octet);
-
-	return (zeros - ONES) & ~zeros & HIGHS;
-}
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 static void look_octets(struct spool_octets *octets, const uint8_t *p, size_t n)
 {
@@ -26,23 +21,63 @@ static void look_octets(struct spool_octets *octets, const uint8_t *p, size_t n)
 	}
 }
 
+#ifdef __SSE2__
+
+#define STRIDE 64
+
+static void look_stride(struct spool_octets *octets, const uint8_t *p)
+{
+	const __m128i cr = _mm_set1_epi8('\r');
+	const __m128i lf = _mm_set1_epi8('\n');
+	uint64_t crs = 0;
+	uint64_t lfs = 0;
+	int highs = 0;
+
+	for (unsigned i = 0; i < STRIDE; i += sizeof(__m128i)) {
+		__m128i part = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
+
+		highs |= _mm_movemask_epi8(part);
+		crs |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(part, cr)) << i;
+		lfs |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(part, lf)) << i;
+	}
+	octets->has_8bit |= highs != 0;
+	octets->has_bare |= lfs != (crs << 1 | octets->after_cr);
+	octets->after_cr = crs >> (STRIDE - 1);
+}
+
+#else
+
+#define STRIDE sizeof(uint64_t)
+#define ONES   0x0101010101010101ull
+#define HIGHS  0x8080808080808080ull
+
+/* Not zero when one of the eight octets of `word` is `octet`. */
+static uint64_t word_has(uint64_t word, uint8_t octet)
+{
+	uint64_t zeros = word ^ (ONES * octet);
+
+	return (zeros - ONES) & ~zeros & HIGHS;
+}
+
+static void look_stride(struct spool_octets *octets, const uint8_t *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	octets->has_8bit |= (word & HIGHS) != 0;
+	if (octets->after_cr || (word_has(word, '\r') | word_has(word, '\n')) != 0)
+		look_octets(octets, p, STRIDE);
+}
+
+#endif
+
 void spool_octets_look(struct spool_octets *octets, struct span bytes)
 {
-	uint64_t high = 0;
-
 	if (octets->has_8bit && octets->has_bare)
 		return;
-	while (bytes.n >= sizeof(uint64_t)) {
-		struct span part = span_take(&bytes, sizeof(uint64_t));
-		uint64_t word;
-
-		memcpy(&word, part.p, sizeof(word));
-		high |= word;
-		if (octets->after_cr || (word_has(word, '\r') | word_has(word, '\n')) != 0)
-			look_octets(octets, part.p, part.n);
-	}
+	while (bytes.n >= STRIDE)
+		look_stride(octets, span_take(&bytes, STRIDE).p);
 	look_octets(octets, bytes.p, bytes.n);
-	octets->has_8bit = octets->has_8bit || (high & HIGHS) != 0;
 }
 
 void spool_octets_end(struct spool_octets *octets)

@@ -47,6 +47,36 @@ Test(spool_octets, wherever_they_are_cut)
 	}
 }
 
+/* Each text at every place of a long one that is in order but for it, in one piece. */
+Test(spool_octets, wherever_they_stand_in_much)
+{
+	enum { LINE = 17, LINES = 12, ALL = LINE * LINES };
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct span text = span_str(rows[i].text);
+
+		for (size_t at = 0; at < ALL; at++) {
+			struct spool_octets octets = {0};
+			uint8_t much[ALL + 64];
+			size_t n = 0;
+
+			if (at % LINE == LINE - 1) /* between a CR and its LF */
+				continue;
+			for (size_t k = 0; k < ALL; k++) {
+				if (k == at) {
+					memcpy(much + n, text.p, text.n);
+					n += text.n;
+				}
+				much[n++] = (uint8_t)("0123456789abcde\r\n"[k % LINE]);
+			}
+			spool_octets_look(&octets, span_of(much, n));
+			spool_octets_end(&octets);
+			cr_expect(octets.has_8bit == rows[i].has_8bit, "row %zu, at %zu", i, at);
+			cr_expect(octets.has_bare == rows[i].has_bare, "row %zu, at %zu", i, at);
+		}
+	}
+}
+
 TestSuite(spool_flags, .init = harness_open, .fini = harness_close, .timeout = TEST_LIMIT_S);
 
 Test(spool_flags, an_entry_has_them_and_keeps_them)
