@@ -279,17 +279,19 @@ static bool more_comes(const struct relay_client *client)
 	       buf_len(&client->out) < RELAY_IO_BYTES / 2;
 }
 
-/* Is the next hop to speak next? Not while there is more of a message to be sent. */
+/* Is the next hop to speak next? Not while there are commands or octets that had no room. */
 static bool peer_is_next(const struct relay_client *client)
 {
 	switch (client->stage) {
 	case CLIENT_STAGE_GREETING:
 	case CLIENT_STAGE_EHLO:
 	case CLIENT_STAGE_HELO:
+	case CLIENT_STAGE_STARTTLS:
 	case CLIENT_STAGE_HANDSHAKE:
-	case CLIENT_STAGE_ENVELOPE:
 	case CLIENT_STAGE_QUIT:
 		return true;
+	case CLIENT_STAGE_ENVELOPE:
+		return client->sent > client->job->recipients_n;
 	case CLIENT_STAGE_BODY:
 		return client->body.ended;
 	default:

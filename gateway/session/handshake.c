@@ -6,8 +6,8 @@
  *			octet held by then was sent before the handshake: the session is closed and
  *			the octets are never looked at (RFC 3207 6)
  *	HANDSHAKE	exact receives; the flight goes out while the next receive waits
- *	PLANT		everything is flushed, no receive is armed: keys go to the kernel, or the
- *			record layer stays here
+ *	PLANT		keys go to the kernel once everything is flushed, and no receive is armed; or
+ *			the record layer stays here, and nothing is waited for
  */
 #include "session/session-private.h"
 
@@ -136,13 +136,10 @@ enum session_step session_handshake_step(struct session *session)
 }
 
 /* Keys to the kernel where wanted. False: the session is over. */
-static bool plant(struct session *session)
+static bool plant(struct session *session, unsigned wanted)
 {
-	unsigned wanted = tls_conn_ktls_wanted(session->tls);
 	int planted;
 
-	if (wanted == 0)
-		return true;
 	planted = tls_conn_plant(session->tls, session->fd, wanted);
 	if (planted < 0) {
 		count(COUNTER_KTLS_FAILED);
@@ -172,10 +169,12 @@ static void upgraded(struct session *session)
 
 enum session_step session_plant_step(struct session *session)
 {
+	unsigned wanted = tls_conn_ktls_wanted(session->tls);
+
 	ASSERT(!session->recv.armed && session->held == NULL);
-	if (!session_flushed(session))
+	if (wanted != 0 && !session_flushed(session))
 		return SESSION_STEP_WAIT;
-	if (!plant(session)) {
+	if (wanted != 0 && !plant(session, wanted)) {
 		session_kill(session, SESSION_END_TLS_RECORD);
 		return SESSION_STEP_AGAIN;
 	}

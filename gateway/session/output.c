@@ -117,12 +117,20 @@ static void send_control(struct session *session)
 	ring_sendmsg(ring_of(session), &session->send, session->fd, &session->send_msg);
 }
 
-/* Replies of the dialogue, and flights of a handshake, are waited for by the peer alone. */
+/* Replies of the dialogue, and flights of a handshake, are waited for by the peer alone; not so where
+ * there is more to be answered and room for it wanted. */
+static bool peer_is_next(const struct session *session)
+{
+	if (session->stage == SESSION_STAGE_SMTP)
+		return session->in.n == 0 && session->held == NULL;
+	return session->stage == SESSION_STAGE_HANDSHAKE;
+}
+
 static void send_bytes(struct session *session, const struct buf *from)
 {
 	struct ring *ring = ring_of(session);
 
-	if (session->stage == SESSION_STAGE_SMTP || session->stage == SESSION_STAGE_HANDSHAKE)
+	if (peer_is_next(session))
 		ring_send_lazy(ring, &session->send, session->fd, buf_span(from));
 	else
 		ring_send(ring, &session->send, session->fd, buf_span(from));
