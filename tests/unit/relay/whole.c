@@ -262,6 +262,7 @@ uint64_t whole_send(const char *sender, const char *recipients)
 	message = spool_begin(spool, &letter.owner, &envelope, id, span_str(text));
 	cr_assert(message != NULL);
 	spool_commit(message);
+	spool_turn(spool); /* the loop's would come after an event, and there may be none */
 	while (!letter.over)
 		whole_turn();
 	cr_assert(letter.res == 0, "%s", strerror(-letter.res));
