@@ -30,12 +30,12 @@ ROOM_SRC = $(foreach room,$(ROOMS),$(wildcard gateway/$(room)/*.c))
 MAIN_SRC = $(wildcard gateway/*.c)
 ROOM_OBJ = $(ROOM_SRC:%.c=$(BUILD)/obj/%.o)
 MAIN_OBJ = $(MAIN_SRC:%.c=$(BUILD)/obj/%.o)
-CTL_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/posternctl*.c) gateway/version.c $(wildcard gateway/base/*.c gateway/config/*.c))
-
 SPOOL_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/postern-spool*.c) gateway/version.c $(wildcard gateway/base/*.c) \
 	$(addprefix gateway/spool/,format.c meta.c scan.c store.c recover.c replay.c aside.c large.c))
 
 PROBE_LIB_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/probe/*.c))
+CTL_OBJ = $(PROBE_LIB_OBJ) $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/posternctl*.c) gateway/version.c \
+	$(wildcard gateway/base/*.c gateway/config/*.c gateway/sts/*.c))
 PROBE_OBJ = $(PROBE_LIB_OBJ) $(patsubst %.c,$(BUILD)/obj/%.o,tools/postern-probe.c gateway/version.c $(wildcard gateway/base/*.c gateway/sts/*.c))
 
 PROGRAMS = $(BUILD)/postern $(BUILD)/posternctl $(BUILD)/postern-spool
@@ -62,7 +62,7 @@ $(BUILD)/postern: $(MAIN_OBJ) $(ROOM_OBJ)
 
 $(BUILD)/posternctl: $(CTL_OBJ)
 	@echo "  LINK  $@"
-	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs jansson libconfuse)
+	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libssl libcrypto libcurl jansson libconfuse) -lunbound
 
 $(BUILD)/postern-spool: $(SPOOL_OBJ)
 	@echo "  LINK  $@"

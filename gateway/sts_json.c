@@ -107,7 +107,7 @@ static void host_add(json_t *records, const struct config *config, const char *d
 /* ---- TLSA ---- */
 
 static void tlsa_add(json_t *records, const char *hostname, enum sts_tlsa_usage usage,
-	const uint8_t digest[32], const char *why)
+	const uint8_t digest[32], const char *why, bool next)
 {
 	const struct sts_tlsa tlsa = {
 		usage, STS_SELECT_SPKI, STS_MATCH_SHA256, span_of(digest, 32)};
@@ -130,6 +130,8 @@ static void tlsa_add(json_t *records, const char *hostname, enum sts_tlsa_usage 
 			    storage) == 0)
 			return; /* the same key again */
 	record_add(records, name, "TLSA", value, storage, why);
+	json_object_set_new(
+		json_array_get(records, json_array_size(records) - 1), "next", json_boolean(next));
 }
 
 static void pins_add(json_t *records, const char *hostname, const char *title,
@@ -141,12 +143,12 @@ static void pins_add(json_t *records, const char *hostname, const char *title,
 		return;
 	snprintf(
 		why, sizeof(why), "certificate \"%s\"%s: its key", title, next ? ", the next" : "");
-	tlsa_add(records, hostname, STS_DANE_EE, pins->leaf, why);
+	tlsa_add(records, hostname, STS_DANE_EE, pins->leaf, why, next);
 	if (!pins->issued)
 		return;
 	snprintf(why, sizeof(why), "certificate \"%s\"%s: its issuer's key", title,
 		next ? ", the next" : "");
-	tlsa_add(records, hostname, STS_DANE_TA, pins->issuer, why);
+	tlsa_add(records, hostname, STS_DANE_TA, pins->issuer, why, next);
 }
 
 /* Those that clients of hostname are shown. */

@@ -6,7 +6,6 @@
  * tools/probe/. Any address is allowed: the program is a client that opens a few connections, one
  * after the other, and sends no mail.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -17,9 +16,6 @@
 #include "tools/probe/probe.h"
 
 #define TIMEOUT_S_DEFAULT 15
-#define TIMEOUT_S_MAX     300
-#define PORT_MAX          65535
-#define NUMBER_DIGITS_MAX 5
 
 extern const char postern_version[]; /* gateway/version.c */
 
@@ -69,55 +65,6 @@ static int complain(const char *what, const char *which)
 	return EXIT_UNKNOWN;
 }
 
-/* A whole number from 1 to max. */
-static bool number_read(const char *text, unsigned long max, unsigned long *number)
-{
-	size_t n = strspn(text, "0123456789");
-
-	if (n == 0 || n > NUMBER_DIGITS_MAX || text[n] != '\0')
-		return false;
-	*number = strtoul(text, NULL, 10);
-	return *number >= 1 && *number <= max;
-}
-
-static bool port_read(const char *text, uint16_t *port)
-{
-	unsigned long number;
-
-	if (!number_read(text, PORT_MAX, &number))
-		return false;
-	*port = (uint16_t)number;
-	return true;
-}
-
-static bool timeout_read(const char *text, uint32_t *ms)
-{
-	unsigned long number;
-
-	if (!number_read(text, TIMEOUT_S_MAX, &number))
-		return false;
-	*ms = (uint32_t)number * 1000;
-	return true;
-}
-
-static bool address_read(const char *text, const char **address)
-{
-	uint8_t octets[sizeof(struct in6_addr)];
-
-	*address = text;
-	return inet_pton(AF_INET, text, octets) == 1 || inet_pton(AF_INET6, text, octets) == 1;
-}
-
-/* Our own name must not carry line ends into a dialogue. */
-static bool helo_read(const char *text, const char **helo)
-{
-	*helo = text;
-	for (const char *c = text; *c != '\0'; c++)
-		if (*c <= ' ' || *c > '~')
-			return false;
-	return *text != '\0' && strlen(text) <= STS_NAME_MAX;
-}
-
 enum long_option { OPT_NO_STS = 256, OPT_NO_DANE, OPT_ANCHOR, OPT_CA, OPT_POLICY_PORT, OPT_HELO };
 
 /* Options with a value, and those that say what is printed. False: the value is no good. */
@@ -129,11 +76,11 @@ static bool option_take(struct options *options, int option, const char *value)
 	case 's':
 		return probe_protocol_read(value, &settings->protocol);
 	case 'p':
-		return port_read(value, &settings->port);
+		return probe_port_read(value, &settings->port);
 	case 'a':
-		return address_read(value, &settings->address);
+		return probe_address_read(value, &settings->address);
 	case 'T':
-		return timeout_read(value, &settings->timeout_ms);
+		return probe_timeout_read(value, &settings->timeout_ms);
 	case 'r':
 		settings->resolver = value;
 		return true;
@@ -144,9 +91,9 @@ static bool option_take(struct options *options, int option, const char *value)
 		settings->ca_file = value;
 		return true;
 	case OPT_POLICY_PORT:
-		return port_read(value, &settings->policy_port);
+		return probe_port_read(value, &settings->policy_port);
 	case OPT_HELO:
-		return helo_read(value, &settings->helo);
+		return probe_helo_read(value, &settings->helo);
 	default:
 		return false;
 	}

@@ -19,7 +19,7 @@ static int report_run(const struct options *options);
 static int policies_run(const struct options *options);
 static int watch_run(const struct options *options);
 
-enum { TAKES_DAY = 1, TAKES_DAYS = 2, TAKES_LIMIT = 4 }; /* options */
+enum { TAKES_DAY = 1, TAKES_DAYS = 2, TAKES_LIMIT = 4, TAKES_PROBE = 8 }; /* options */
 
 static const struct action {
 	const char *word;
@@ -31,6 +31,7 @@ static const struct action {
 	{"report", 1, TAKES_DAY, report_run},
 	{"policies", 1, 0, policies_run},
 	{"watch", 1, TAKES_DAYS | TAKES_LIMIT, watch_run},
+	{"check", 1, TAKES_PROBE, check_run},
 };
 
 /* ---- options ---- */
@@ -102,9 +103,8 @@ static const json_t *next_of(const json_t *piece)
 	return json_is_integer(next) || json_is_string(next) ? next : NULL;
 }
 
-/* Appends what all pieces have at `key`; *last: the last piece, for what stands beside that. */
-static int pieces_ask(const struct options *options, const char *action, const char *key,
-	json_t *all, json_t **last)
+int sts_pieces_ask(const struct options *options, const char *action, const char *key, json_t *all,
+	json_t **last)
 {
 	json_t *piece = NULL;
 	size_t got;
@@ -124,8 +124,7 @@ static int pieces_ask(const struct options *options, const char *action, const c
 	return result;
 }
 
-/* EXIT_NOTHING, and why there is nothing. */
-static int nothing(const struct options *options, const char *why)
+int sts_nothing(const struct options *options, const char *why)
 {
 	fputs("posternctl: ", stderr);
 	show_clean(stderr, options->words_n > 2 ? options->words[2] : "sts");
@@ -175,13 +174,14 @@ static void host_put(const json_t *host)
 static int records_run(const struct options *options)
 {
 	json_t *domains = json_array(), *last = NULL, *host, *root;
-	int result = pieces_ask(options, "records", "domains", domains, &last);
+	int result = sts_pieces_ask(options, "records", "domains", domains, &last);
 
 	host = json_object_get(last, "host");
 	root = json_pack("{s:O, s:O?}", "domains", domains, "host", host);
 	if (result == EXIT_OK && json_array_size(domains) == 0)
-		result = nothing(options, "no policy is published; section sts of postern.conf(5) "
-					  "makes one");
+		result = sts_nothing(options,
+			"no policy is published; section sts of postern.conf(5) "
+			"makes one");
 	if (options->json && (result == EXIT_OK || result == EXIT_NOTHING)) {
 		json_put(root);
 	} else if (result == EXIT_OK) {
@@ -212,13 +212,13 @@ static int kept_run(const struct options *options, const char *key, void (*show)
 	const char *off, const char *none)
 {
 	json_t *all = json_array(), *last = NULL, *root;
-	int result = pieces_ask(options, options->words[1], key, all, &last);
+	int result = sts_pieces_ask(options, options->words[1], key, all, &last);
 
 	root = pieces_root(last, key, all);
 	if (result == EXIT_OK && !json_is_true(json_object_get(last, "on")))
-		result = nothing(options, off);
+		result = sts_nothing(options, off);
 	else if (result == EXIT_OK && json_array_size(all) == 0)
-		result = nothing(options, none);
+		result = sts_nothing(options, none);
 	if (options->json && (result == EXIT_OK || result == EXIT_NOTHING))
 		json_put(root);
 	else if (result == EXIT_OK)
@@ -257,7 +257,7 @@ static int watch_run(const struct options *options)
 		json_object_set_new(request, "limit", json_integer(options->limit));
 	result = sts_ask(options, "watch", request, &sts);
 	if (result == EXIT_OK && !json_is_true(json_object_get(sts, "on")))
-		result = nothing(options, "the watch is off; section watch of postern.conf(5)");
+		result = sts_nothing(options, "the watch is off; section watch of postern.conf(5)");
 	if (options->json && (result == EXIT_OK || result == EXIT_NOTHING))
 		json_put(sts);
 	else if (result == EXIT_OK)
@@ -284,6 +284,8 @@ int sts_run(struct options *options)
 			return usage_wrong("--days does not go with sts ", word);
 		if (options->limit != 0 && !(actions[i].takes & TAKES_LIMIT))
 			return usage_wrong("--limit does not go with sts ", word);
+		if (options->probe_given && !(actions[i].takes & TAKES_PROBE))
+			return usage_wrong("options of check do not go with sts ", word);
 		return actions[i].run(options);
 	}
 	return usage_wrong("there is no command sts ", word);

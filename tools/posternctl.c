@@ -65,6 +65,10 @@ static const char usage[] =
 	"  sts policies [DOMAIN]                MTA-STS policies of other domains that are kept\n"
 	"  sts watch [DOMAIN] [--days N] [--limit N]  who sends with TLS and who does not,\n"
 	"                                       failed handshakes, what a policy should say\n"
+	"  sts check [DOMAIN] [--resolver ADDR[@PORT]] [--trust-anchor FILE] [--ca-file FILE]\n"
+	"          [--address ADDR] [--port PORT] [--policy-port PORT] [--helo NAME] [--no-dane]\n"
+	"                                       what senders see of the published policies,\n"
+	"                                       and what they will do about it\n"
 	"\n"
 	"  -s, --socket SOCKET   the gateway's control socket\n"
 	"  -c, --config CONFIG   take the socket's path from this configuration\n"
@@ -75,7 +79,8 @@ static const char usage[] =
 	"\n"
 	"Without -s and -c: $POSTERN_SOCKET, or " SOCKET_DEFAULT ".\n"
 	"Exit codes: 0 done, 1 the command failed, 2 usage, 3 the gateway was not reached,\n"
-	"4 nothing matches.\n";
+	"4 nothing matches; of sts check: 5 mail comes, less protected than it could be, 6 some\n"
+	"sender that keeps to the rules does not deliver.\n";
 
 static const struct command {
 	const char *word;
@@ -315,6 +320,11 @@ static int option_take(struct options *options, int c, const char *name)
 	case 'F':
 		options->force = true;
 		return -1;
+	case 'C':
+		if (check_option(options, name, optarg))
+			return -1;
+		snprintf(what, sizeof(what), "--%s needs %s, not ", name, check_option_form(name));
+		return usage_wrong(what, optarg);
 	case 'S':
 		if (sts_option(options, name, optarg))
 			return -1;
@@ -356,7 +366,13 @@ static int options_parse(struct options *options, int argc, char **argv)
 		{"younger-than", required_argument, NULL, 'q'},
 		{"limit", required_argument, NULL, 'q'}, {"for", required_argument, NULL, 'f'},
 		{"by", required_argument, NULL, 'f'}, {"force", no_argument, NULL, 'F'},
-		{"day", required_argument, NULL, 'S'}, {"days", required_argument, NULL, 'S'}, {0}};
+		{"day", required_argument, NULL, 'S'}, {"days", required_argument, NULL, 'S'},
+		{"resolver", required_argument, NULL, 'C'},
+		{"trust-anchor", required_argument, NULL, 'C'},
+		{"ca-file", required_argument, NULL, 'C'},
+		{"address", required_argument, NULL, 'C'}, {"port", required_argument, NULL, 'C'},
+		{"policy-port", required_argument, NULL, 'C'},
+		{"helo", required_argument, NULL, 'C'}, {"no-dane", no_argument, NULL, 'C'}, {0}};
 	int c, result, which = 0;
 
 	while ((c = getopt_long(argc, argv, "s:c:t:jhV", longs, &which)) != -1) {
@@ -428,7 +444,7 @@ static int options_check(const struct options *options, bool queue, bool fence, 
 		return usage_wrong("options of queue do not go with ", word);
 	if (!fence && (options->for_s != 0 || options->by != NULL || options->force))
 		return usage_wrong("options of fence do not go with ", word);
-	if (!sts && (options->day != NULL || options->days != 0))
+	if (!sts && (options->day != NULL || options->days != 0 || options->probe_given))
 		return usage_wrong("options of sts do not go with ", word);
 	if (!queue && !fence && !sts && options->limit != 0)
 		return usage_wrong("--limit does not go with ", word);
@@ -467,7 +483,9 @@ static int words_run(struct options *options)
 
 static int run(int argc, char **argv)
 {
-	struct options options = {.ms_max = TIMEOUT_SECONDS * 1000, .filter = json_object()};
+	struct options options = {.probe.kind = PROBE_DOMAIN,
+		.ms_max = TIMEOUT_SECONDS * 1000,
+		.filter = json_object()};
 	int result = options_parse(&options, argc, argv);
 
 	if (result < 0)

@@ -18,10 +18,19 @@
 #include <jansson.h>
 
 #include "base/base.h"
+#include "tools/probe/probe.h"
 
 extern const char postern_version[]; /* gateway/version.c */
 
-enum exit_code { EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHED, EXIT_NOTHING };
+enum exit_code {
+	EXIT_OK,
+	EXIT_FAILED,
+	EXIT_USAGE,
+	EXIT_UNREACHED,
+	EXIT_NOTHING,
+	EXIT_OBJECTION, /* sts check: mail comes, less protected than it could be */
+	EXIT_REFUSAL    /* sts check: some sender does not deliver */
+};
 
 struct options {
 	const char *socket;
@@ -43,6 +52,8 @@ struct options {
 	/* sts */
 	const char *day; /* NULL: not given */
 	uint32_t days;   /* 0: not given */
+	struct probe_settings probe;
+	bool probe_given; /* any of it */
 };
 
 /* ---- posternctl.c ---- */
@@ -86,6 +97,19 @@ MUST_USE bool sts_option(struct options *options, const char *name, const char *
 /* What it takes, for a person. */
 const char *sts_option_form(const char *name);
 int sts_run(struct options *options);
+/* Appends what all pieces of the answer have at `key`; *last: the last piece, a new reference or NULL.
+ * EXIT_OK, or the complaint's code. */
+MUST_USE int sts_pieces_ask(const struct options *options, const char *action, const char *key,
+	json_t *all, json_t **last);
+/* EXIT_NOTHING, and why there is nothing. */
+int sts_nothing(const struct options *options, const char *why);
+
+/* ---- posternctl-check.c ---- */
+
+/* Takes one of check's options. False: the value is wrong. */
+MUST_USE bool check_option(struct options *options, const char *name, const char *value);
+const char *check_option_form(const char *name);
+int check_run(const struct options *options);
 
 /* ---- posternctl-show.c ---- */
 

@@ -2,6 +2,7 @@
 /*
  * probe.h -- a mail server as a sender sees it: facts gathered from outside, and what they mean.
  *
+ *	settings.c     values from a command line
  *	text.c         octets of strangers made printable; the list of findings
  *	dns.c          questions by libunbound, with DNSSEC
  *	policy.c       MTA-STS record and policy by libcurl, TLSRPT record
@@ -14,6 +15,7 @@
  *	host.c         all trials of one host
  *	domain.c       a domain: MX, policy, reports, its hosts
  *	verdict.c      from facts to findings
+ *	published.c    facts against what a gateway means to be seen
  *	report.c       the facts as tables; report_json.c as JSON
  *
  * Job: used by postern-probe, and by whoever wants to know what senders know.
@@ -86,6 +88,12 @@ struct probe_settings {
 	const char *helo;         /* default: the machine's name, or its address */
 	uint16_t policy_port;     /* 0: 443 */
 };
+
+/* Values from a command line (settings.c). False: no good. */
+MUST_USE bool probe_port_read(const char *text, uint16_t *port);      /* 1 to 65535 */
+MUST_USE bool probe_timeout_read(const char *text, uint32_t *ms);     /* seconds, 1 to 300 */
+MUST_USE bool probe_address_read(const char *text, const char **out); /* numeric */
+MUST_USE bool probe_helo_read(const char *text, const char **out);    /* visible ASCII */
 
 /* ---- findings (text.c) ---- */
 
@@ -464,12 +472,40 @@ void probe_free(struct probe_domain *domain); /* NULL is fine */
 /* Adds to domain->findings what its facts mean; pure. */
 void probe_judge(struct probe_domain *domain, const struct probe_settings *settings, time_t now);
 
+/* ---- published.c ---- */
+
+#define PROBE_KEYS_MAX 64
+
+/* A public key of the gateway's certificates. */
+struct probe_key {
+	uint8_t usage; /* STS_DANE_EE: the certificate's, STS_DANE_TA: its issuer's */
+	bool next;     /* of a certificate to come */
+	uint8_t sha256[32];
+};
+
+/* What a gateway means senders to see of a domain; strings are borrowed. */
+struct probe_published {
+	const char *hostname;
+	const char *id; /* NULL: no policy is published for the domain */
+	struct span policy;
+	const char *tlsrpt; /* the record's text; NULL: no reports are wanted */
+	size_t keys_n;
+	struct probe_key keys[PROBE_KEYS_MAX];
+};
+
+/* Adds to the findings what differs; pure. */
+void probe_compare(struct probe_domain *domain, const struct probe_published *published);
+
 /* ---- report.c, report_json.c ---- */
 
 void probe_report(const struct probe_domain *domain, const struct probe_settings *settings);
 /* Findings from `least` upwards only. */
 void probe_report_findings(const struct probe_findings *findings, enum probe_severity least);
 void probe_report_verdict(const struct probe_domain *domain);
+struct json_t; /* jansson's */
+/* A new reference; NULL: no memory. */
+MUST_USE struct json_t *probe_json(
+	const struct probe_domain *domain, const struct probe_settings *settings);
 /* False: no memory, or stdout fails. */
 MUST_USE bool probe_report_json(
 	const struct probe_domain *domain, const struct probe_settings *settings);

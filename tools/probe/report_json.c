@@ -267,10 +267,9 @@ static json_t *findings_json(const struct probe_findings *findings)
 	return array;
 }
 
-bool probe_report_json(const struct probe_domain *domain, const struct probe_settings *settings)
+json_t *probe_json(const struct probe_domain *domain, const struct probe_settings *settings)
 {
 	json_t *root = json_object(), *hosts = json_array();
-	bool written;
 
 	set_text(root, "name", domain->name);
 	set_text(root, "kind", domain->is_domain ? "domain" : "host");
@@ -286,6 +285,14 @@ bool probe_report_json(const struct probe_domain *domain, const struct probe_set
 	set(root, "findings", findings_json(&domain->findings));
 	set(root, "findings_dropped", json_integer((json_int_t)domain->findings.dropped_n));
 	set_text(root, "verdict", probe_severity_text(domain->findings.worst));
+	return root;
+}
+
+bool probe_report_json(const struct probe_domain *domain, const struct probe_settings *settings)
+{
+	json_t *root = probe_json(domain, settings);
+	bool written;
+
 	written = root != NULL && json_dumpf(root, stdout, JSON_INDENT(2)) == 0;
 	json_decref(root);
 	putchar('\n');

@@ -148,6 +148,9 @@ Test(sts_json, tlsa)
 	cr_expect_eq(strncmp(text_at(records, 1, "value"), "2 1 1 ca", 8), 0);
 	cr_expect_eq(strncmp(text_at(records, 2, "value"), "3 1 1 0b", 8), 0);
 	cr_expect_not_null(strstr(text_at(records, 2, "why"), "the next"));
+	cr_expect(json_is_false(json_object_get(json_array_get(records, 1), "next")),
+		"an issuer's key of both is in use");
+	cr_expect(json_is_true(json_object_get(json_array_get(records, 2), "next")));
 	json_decref(answer);
 }
 
