@@ -5,8 +5,9 @@
  * A destination is a route; where a route's next hop is `mx`, a route and a domain. Its name is
  * what the operator sees: "route:TITLE" or "mx:DOMAIN". Messages with REQUIRETLS for the same domain
  * have a destination of their own, "mx-requiretls:DOMAIN": a connection that will do for others will
- * not do for them, and what is final for them is not for others. Next hops that the operator wrote
- * down are inside, and one destination is for all. Work waits in one line: directs first, then
+ * not do for them, and what is final for them is not for others. So have those with "TLS-Required:
+ * No" where the route goes by policy, "mx-tls-optional:DOMAIN": theirs will not do for others. Next
+ * hops that the operator wrote down are inside, and one destination is for all. Work waits in one line: directs first, then
  * runs that lost their link, then trips in the order of their coming. Whenever something changed
  * (work came, a link became idle, a back-off ended) the destination is touched and served at the
  * end of the turn: idle links get work; if more waits than links are being opened for, the
@@ -34,9 +35,23 @@ static bool by_domain(const struct route_settings *route)
 	return false;
 }
 
-void relay_destination_name(const struct relay *relay, const struct route_settings *route,
-	struct span domain, bool requiretls, char name[300])
+/* What the route makes of a wish. */
+static enum relay_wish wish_by(const struct route_settings *route, enum relay_wish wish)
 {
+	if (!by_domain(route) ||
+		(wish == RELAY_WISH_TLS_OPTIONAL && route->tls != ROUTE_TLS_POLICY))
+		return RELAY_WISH_NONE;
+	return wish;
+}
+
+void relay_destination_name(const struct relay *relay, const struct route_settings *route,
+	struct span domain, enum relay_wish wish, char name[300])
+{
+	static const char *const kinds[] = {
+		[RELAY_WISH_NONE] = "mx",
+		[RELAY_WISH_REQUIRETLS] = "mx-requiretls",
+		[RELAY_WISH_TLS_OPTIONAL] = "mx-tls-optional",
+	};
 	int n;
 
 	if (!by_domain(route)) {
@@ -45,7 +60,7 @@ void relay_destination_name(const struct relay *relay, const struct route_settin
 	}
 	if (domain.n == 0)
 		domain = span_str(relay->facts.config->smtp.hostname);
-	n = snprintf(name, 300, "%s:%.*s", requiretls ? "mx-requiretls" : "mx",
+	n = snprintf(name, 300, "%s:%.*s", kinds[wish_by(route, wish)],
 		(int)min_size(domain.n, 255), (const char *)domain.p);
 	for (int i = 0; i < n; i++)
 		name[i] = (char)tolower((unsigned char)name[i]);
@@ -128,12 +143,12 @@ static bool forget_one(struct relay_schedule *schedule)
 }
 
 struct relay_destination *relay_destination_get(struct relay_schedule *schedule,
-	const struct route_settings *route, struct span domain, bool requiretls)
+	const struct route_settings *route, struct span domain, enum relay_wish wish)
 {
 	struct relay_destination *destination;
 	char name[sizeof(destination->name)];
 
-	relay_destination_name(schedule->relay, route, domain, requiretls, name);
+	relay_destination_name(schedule->relay, route, domain, wish, name);
 	destination = relay_destination_find(schedule, route, name);
 	if (destination != NULL)
 		return destination;
@@ -145,7 +160,7 @@ struct relay_destination *relay_destination_get(struct relay_schedule *schedule,
 		return NULL;
 	}
 	relay_destination_init(destination, schedule, route, name);
-	destination->requiretls = requiretls && by_domain(route);
+	destination->wish = wish_by(route, wish);
 	list_push_back(bucket(schedule, name), &destination->hash);
 	list_push_back(&schedule->unused, &destination->unused);
 	return destination;

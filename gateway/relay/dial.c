@@ -13,7 +13,8 @@
  *
  * Where the route goes by policy each host is judged by trust.c, once its addresses are known: it may be
  * left out, or has to be known in a certain way. Messages with REQUIRETLS go by such routes only: others
- * take whatever certificate comes.
+ * take whatever certificate comes. For messages with "TLS-Required: No" nothing is judged, and nothing
+ * is counted for TLS reports: TLS where it works (RFC 8689 4.2.2).
  *
  * Names are looked up for every link: resolve.c's cache is the resolver's.
  */
@@ -83,6 +84,15 @@ static void note(
 		dial->later = true;
 }
 
+/* Do the domain's policies count? */
+static bool by_policy(const struct relay_dial *dial)
+{
+	const struct relay_destination *destination = dial->link->destination;
+
+	return destination->route->tls == ROUTE_TLS_POLICY &&
+	       destination->wish != RELAY_WISH_TLS_OPTIONAL;
+}
+
 /* DNS gave no answer, or one that is proved to be wrong. */
 static void note_failed(
 	struct relay_dial *dial, const struct relay_lookup *lookup, const char *text)
@@ -96,7 +106,7 @@ static void note_failed(
 	}
 	(void)snprintf(bogus, sizeof(bogus), "the answer from DNS is bogus: %s", lookup->why);
 	note(dial, RELAY_RESULT_LATER, "4.7.5", bogus);
-	if (destination->route->tls == ROUTE_TLS_POLICY && destination->domain != NULL)
+	if (by_policy(dial) && destination->domain != NULL)
 		relay_trust_note_host(destination->schedule->relay, destination->domain,
 			dial->mx ? dial->target.host : "", TLSRPT_TLSA, NULL, TLSRPT_DNSSEC_INVALID,
 			lookup->why);
@@ -228,7 +238,7 @@ static void judge(struct relay_dial *dial)
 	trusting->domain = dial->link->destination->domain;
 	trusting->port = dial->target.hop->port;
 	trusting->mx_secure = dial->mx_secure;
-	trusting->requiretls = dial->link->destination->requiretls;
+	trusting->requiretls = dial->link->destination->wish == RELAY_WISH_REQUIRETLS;
 	trusting->done = trusting_done;
 	if (relay_trusting_host(
 		    trusting, dial->target.host, dial->lookup.canonical, dial->lookup.secure))
@@ -247,7 +257,7 @@ static void addresses_done(struct relay_lookup *lookup, int res)
 	if (res == 0 && lookup->addresses_n > 0) {
 		dial->addresses_n = lookup->addresses_n;
 		memcpy(dial->addresses, lookup->addresses, sizeof(dial->addresses));
-		if (dial->mx && dial->target.route->tls == ROUTE_TLS_POLICY)
+		if (dial->mx && by_policy(dial))
 			judge(dial);
 		else
 			next_address(dial);
@@ -354,7 +364,7 @@ static void mx_start(struct relay_dial *dial)
 	struct relay *relay = destination->schedule->relay;
 	size_t n = strlen(domain);
 
-	if (destination->requiretls &&
+	if (destination->wish == RELAY_WISH_REQUIRETLS &&
 		(destination->route->tls != ROUTE_TLS_POLICY || domain[0] == '[')) {
 		note(dial, RELAY_RESULT_NEVER, "5.7.30",
 			"the message requires REQUIRETLS, and the route to the MX does not go by "

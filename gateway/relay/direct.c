@@ -184,7 +184,7 @@ bool relay_schedule_direct(struct relay *relay, const struct route_settings *rou
 
 	if (relay->draining)
 		return false;
-	destination = relay_destination_get(schedule, route, domain, false);
+	destination = relay_destination_get(schedule, route, domain, RELAY_WISH_NONE);
 	if (destination == NULL)
 		return false;
 	direct = pool_get(&schedule->pools.directs);

@@ -36,9 +36,13 @@ static struct relay_schedule *schedule_of(const struct spool_entry *entry)
 
 /* ---- state ---- */
 
-bool relay_entry_requiretls(const struct spool_entry *entry)
+enum relay_wish relay_entry_wish(const struct spool_entry *entry)
 {
-	return entry->envelope.requiretls && entry->envelope.reverse_path.text.n > 0;
+	const struct smtp_envelope *envelope = &entry->envelope;
+
+	if (envelope->requiretls && envelope->reverse_path.text.n > 0)
+		return RELAY_WISH_REQUIRETLS;
+	return envelope->tls_optional ? RELAY_WISH_TLS_OPTIONAL : RELAY_WISH_NONE;
 }
 
 uint64_t relay_entry_age_ms(const struct spool_entry *entry)

@@ -41,7 +41,7 @@ void relay_recipient_destination(struct relay *relay, const struct spool_entry *
 	}
 	route = relay_route(relay->routes, domain);
 	if (route != NULL)
-		relay_destination_name(relay, route, domain, relay_entry_requiretls(entry), name);
+		relay_destination_name(relay, route, domain, relay_entry_wish(entry), name);
 	else
 		(void)snprintf(name, 300, "%s", nowhere->name);
 }

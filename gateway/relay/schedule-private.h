@@ -91,6 +91,13 @@ uint64_t relay_backoff_ms(uint64_t min_ms, uint64_t max_ms, uint32_t n, uint64_t
 
 /* ---- destination.c ---- */
 
+/* What messages want of the MX's TLS (RFC 8689), whatever its domain asks for. */
+enum relay_wish {
+	RELAY_WISH_NONE,
+	RELAY_WISH_REQUIRETLS,   /* authenticated, or not at all */
+	RELAY_WISH_TLS_OPTIONAL, /* "TLS-Required: No": policies do not count */
+};
+
 struct relay_destination {
 	struct relay_schedule *schedule;
 	const struct route_settings *route;
@@ -119,18 +126,18 @@ struct relay_destination {
 	struct relay_outcome doom; /* why trips with RELAY_REASON_DOOMED cannot be delivered */
 	char last_hop[SPOOL_HOP_MAX];
 	char name[300];
-	const char *domain; /* in name; NULL: not by domain */
-	bool requiretls;    /* for messages with REQUIRETLS only (RFC 8689) */
+	const char *domain;   /* in name; NULL: not by domain */
+	enum relay_wish wish; /* of the messages that go here */
 	uint8_t hops_n;
 	struct relay_hop hops[SETTINGS_NEXT_HOPS_MAX];
 };
 
 /* The name of the destination for a domain by a route, as the operator sees it. */
 void relay_destination_name(const struct relay *relay, const struct route_settings *route,
-	struct span domain, bool requiretls, char name[300]);
+	struct span domain, enum relay_wish wish, char name[300]);
 /* Finds or makes it. NULL: too many are in use. */
 struct relay_destination *relay_destination_get(struct relay_schedule *schedule,
-	const struct route_settings *route, struct span domain, bool requiretls);
+	const struct route_settings *route, struct span domain, enum relay_wish wish);
 struct relay_destination *relay_destination_find(
 	struct relay_schedule *schedule, const struct route_settings *route, const char *name);
 void relay_destination_init(struct relay_destination *destination, struct relay_schedule *schedule,
@@ -209,8 +216,8 @@ static inline bool relay_recipient_loose(const struct spool_recipient *recipient
 	return recipient->fate == SPOOL_FATE_PENDING && relay_trip_of(recipient)->entry == NULL;
 }
 
-/* Must it go by REQUIRETLS, or not at all? Reports do without where they have to (RFC 8689 5). */
-bool relay_entry_requiretls(const struct spool_entry *entry);
+/* Reports do without REQUIRETLS where they have to (RFC 8689 5). */
+enum relay_wish relay_entry_wish(const struct spool_entry *entry);
 /* Since it went to the log. */
 uint64_t relay_entry_age_ms(const struct spool_entry *entry);
 enum relay_entry_state relay_entry_state(const struct spool_entry *entry);

@@ -4,8 +4,8 @@
  * by POST (5.4).
  *
  * The mail's reverse-path is tlsrpt.from, and NOTIFY=NEVER: nobody wants reports about reports. It goes
- * by the routes like all mail, their policy included (RFC 8460 wants it delivered despite failures of TLS;
- * a route for the place that collects reports may say so).
+ * by the routes like all mail, but TLS is optional for it: reports are delivered despite failures of TLS,
+ * and their sessions do not count for the next report (RFC 8460 3).
  *
  * A POST ends on fetch/'s thread. What both threads touch is an object of its own, counted, under a
  * lock; who stops waiting takes the ring out of it, and whatever comes later wakes nobody.
@@ -155,7 +155,7 @@ bool report_send_mail(struct report_send *send, const char *from, uint8_t *octet
 	send->op.done = resumed;
 	send->octets = octets;
 	send->pending = span_of(octets, n);
-	send->envelope = (struct smtp_envelope){.recipients_n = 1};
+	send->envelope = (struct smtp_envelope){.recipients_n = 1, .tls_optional = true};
 	list_init(&send->envelope.recipients);
 	address_set(&send->envelope.reverse_path, from);
 	send->recipient = (struct smtp_recipient){.notify = SMTP_NOTIFY_NEVER};

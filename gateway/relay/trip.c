@@ -118,8 +118,8 @@ static struct relay_trip *trip_for(struct relay_schedule *schedule, struct spool
 	struct relay_trip *trip;
 
 	if (route != NULL)
-		destination = relay_destination_get(
-			schedule, route, domain, relay_entry_requiretls(entry));
+		destination =
+			relay_destination_get(schedule, route, domain, relay_entry_wish(entry));
 	*wait_ms = destination == NULL ? RELAY_CROWDED_MS : 0;
 	if (destination == NULL)
 		return NULL;

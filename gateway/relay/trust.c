@@ -94,6 +94,10 @@ struct tls_conn *relay_trust_conn(const struct relay_client *client)
 	struct tls_tlsa records[STS_TLSA_MAX];
 	struct tls_client_peer peer;
 
+	if (trust == NULL && target->route->tls == ROUTE_TLS_POLICY) { /* no policy counts */
+		peer = (struct tls_client_peer){.check = TLS_CHECK_NONE, .name = target->host};
+		return tls_client_conn_to(target->tls, kernel, mode, &peer);
+	}
 	if (trust == NULL)
 		return tls_client_conn_open(target->tls, kernel, mode,
 			target->route->tls_name != NULL ? target->route->tls_name : target->host);

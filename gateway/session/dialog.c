@@ -187,7 +187,7 @@ static void on_committed(struct spool_owner *owner, int res, const struct smtp_v
 /* ---- splice ---- */
 
 /* Is enough left of a BDAT chunk, with nothing of it in our hands, to go around user space? The
- * header section is always read here, for Received: is counted in it. */
+ * header section is always read here, for message.c looks into it. */
 static bool splice_due(struct session *session)
 {
 	bool reachable = session->tls == NULL || session->planted & TLS_KTLS_RX;

@@ -2,7 +2,7 @@
 /*
  * bdat.c -- BDAT (RFC 3030): octets by count, verbatim.
  *
- * No octet of a chunk is looked at but for Received: lines, so that a chunk may bypass us
+ * No octet of a chunk is looked at behind the header section, so that a chunk may bypass us
  * (smtp_chunk_moved()). A chunk that cannot be taken is discarded whole and replied to at its end
  * (RFC 3030 4.2), and fails the transaction, so that no message is ever stored with a chunk
  * missing. A refused LAST chunk ends the transaction, as nothing of the message can follow.

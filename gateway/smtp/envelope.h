@@ -47,7 +47,8 @@ struct smtp_envelope {
 	enum smtp_ret ret;
 	struct span envid; /* xtext as written; empty: not given */
 	bool smtputf8;
-	bool requiretls; /* RFC 8689: only over TLS that is verified, all the way */
+	bool requiretls;   /* RFC 8689 2: only over TLS that is verified, all the way */
+	bool tls_optional; /* "TLS-Required: No" (RFC 8689 3), once the header section has ended */
 };
 
 enum smtp_verdict_kind {

@@ -3,18 +3,28 @@
  * message.c -- what DATA and BDAT have in common: a message's beginning, its accounts, its end.
  *
  * Job: counts octets against message_bytes_max and Received: lines of the header against hops_max
- * (RFC 5321 6.3); keeps that a message has exactly one end (END, SPOIL or ABORT).
+ * (RFC 5321 6.3); sees "TLS-Required: No" (RFC 8689 3), which counts for nothing where REQUIRETLS was
+ * said; keeps that a message has exactly one end (END, SPOIL or ABORT).
  * Invariant: which refusal a message gets is decided by the octet that comes first, not by how
  * the input was cut.
  */
 #include "smtp/smtp-private.h"
 
-static const char hop_name[] = "received:";
+#define TLS_NAME  "tls-required:"
+#define TLS_VALUE "no"
 
-/* header_place: octets of hop_name matched since the line's start, or one of these. */
+enum { FIELD_HOP, FIELD_TLS };
+
+/* They differ in their first letter. Blanks around the value do not count; a folded line is another
+ * field. */
+static const char *const fields[] = {[FIELD_HOP] = "received:", [FIELD_TLS] = TLS_NAME TLS_VALUE};
+
+/* header_place: octets of the field matched since the line's start, or one of these. */
 enum {
-	HEADER_CR = sizeof(hop_name), /* a CR began the line: perhaps the empty one */
-	HEADER_REST,                  /* some other field, or matched already */
+	TLS_BEFORE = sizeof(TLS_NAME) - 1,
+	TLS_BEHIND = sizeof(TLS_NAME TLS_VALUE) - 1,
+	HEADER_CR,   /* a CR began the line: perhaps the empty one */
+	HEADER_REST, /* some other field, or matched already */
 };
 
 void smtp_message_open(struct smtp *smtp)
@@ -32,29 +42,57 @@ static uint8_t lower(uint8_t c)
 	return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
 }
 
+/* May this octet stand here without a meaning? */
+static bool is_filler(const struct smtp *smtp, uint8_t c)
+{
+	uint8_t place = smtp->header_place;
+
+	if (smtp->header_field != FIELD_TLS || (place != TLS_BEFORE && place != TLS_BEHIND))
+		return false;
+	return c == ' ' || c == '\t' || (c == '\r' && place == TLS_BEHIND);
+}
+
+static void line_end(struct smtp *smtp)
+{
+	uint8_t place = smtp->header_place;
+
+	smtp->header_over = place == 0 || place == HEADER_CR;
+	if (smtp->header_field == FIELD_TLS && place == TLS_BEHIND)
+		smtp->envelope.tls_optional = !smtp->envelope.requiretls;
+	smtp->header_place = 0;
+}
+
 /* One octet of a field's beginning. */
 static void header_octet(struct smtp *smtp, uint8_t c)
 {
 	uint8_t place = smtp->header_place;
 
 	if (c == '\n') {
-		smtp->header_over = place == 0 || place == HEADER_CR;
-		smtp->header_place = 0;
-	} else if (place == 0 && c == '\r') {
-		smtp->header_place = HEADER_CR;
-	} else if (place != HEADER_CR && lower(c) == (uint8_t)hop_name[place]) {
-		smtp->header_place++;
-		if (hop_name[smtp->header_place] == '\0') {
-			smtp->header_place = HEADER_REST;
-			smtp->hops++;
+		line_end(smtp);
+		return;
+	}
+	if (place == 0) {
+		smtp->header_field = lower(c) == fields[FIELD_TLS][0] ? FIELD_TLS : FIELD_HOP;
+		if (c == '\r') {
+			smtp->header_place = HEADER_CR;
+			return;
 		}
-	} else {
+	} else if (is_filler(smtp, c)) {
+		return;
+	}
+	if (place == HEADER_CR || lower(c) != (uint8_t)fields[smtp->header_field][place]) {
 		smtp->header_place = HEADER_REST;
+		return;
+	}
+	smtp->header_place++;
+	if (smtp->header_field == FIELD_HOP && fields[FIELD_HOP][smtp->header_place] == '\0') {
+		smtp->header_place = HEADER_REST;
+		smtp->hops++;
 	}
 }
 
-/* Counts Received: up to the empty line; false when there are too many. */
-static bool hops_count(struct smtp *smtp, struct span octets)
+/* Reads the header up to the empty line; false when there are too many Received:. */
+static bool header_read(struct smtp *smtp, struct span octets)
 {
 	while (octets.n > 0 && !smtp->header_over) {
 		if (smtp->header_place == HEADER_REST) {
@@ -78,7 +116,7 @@ enum smtp_reply smtp_message_take(struct smtp *smtp, struct span octets)
 	uint64_t room = smtp->settings->message_bytes_max - smtp->body_bytes;
 	struct span fits = span_of(octets.p, octets.n > room ? (size_t)room : octets.n);
 
-	if (!smtp->header_over && !hops_count(smtp, fits))
+	if (!smtp->header_over && !header_read(smtp, fits))
 		return SMTP_REPLY_HOPS;
 	if (fits.n < octets.n)
 		return SMTP_REPLY_SIZE;

@@ -174,7 +174,8 @@ struct smtp {
 	uint8_t discard_to;       /* enum smtp_state after a discarded chunk */
 	uint8_t tls;              /* public: enum smtp_tls_offer */
 	uint8_t close_reason;     /* enum smtp_close_reason, once closing */
-	uint8_t header_place;     /* matching "Received:" at a line's start */
+	uint8_t header_field;     /* which of message.c's fields the line may be */
+	uint8_t header_place;     /* matching it at a line's start */
 	bool esmtp;               /* public: EHLO was said */
 	bool xclient;             /* public: the peer may say XCLIENT; set after smtp_open() */
 	bool header_over;         /* public: the message's header section has ended */
@@ -219,7 +220,7 @@ void smtp_answer(struct smtp *smtp, const struct smtp_verdict *verdict, struct b
 
 /*
  * Between two steps inside a chunk: n of the chunk_left octets were moved past us, straight to the
- * message. Only once header_over is set, for Received: lines are counted in the octets seen here.
+ * message. Only once header_over is set, for the header is read in the octets seen here.
  */
 void smtp_chunk_moved(struct smtp *smtp, uint64_t n);
 

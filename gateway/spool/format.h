@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * format.h -- what stands in a segment, version 1. Integers are little-endian; records begin at
+ * format.h -- what stands in a segment. Integers are little-endian; records begin at
  * multiples of 8 octets.
  *
  * A segment is SPOOL_SEGMENT_HEADER octets, then records, then zeros or the end of the file.
@@ -8,7 +8,7 @@
  *	segment header (64)
  *	at  n
  *	0   8	magic "PSTNSEG1"
- *	8   4	version of the format: 1. A reader refuses a greater one
+ *	8   4	version of the format: 3. A reader refuses a greater one
  *	12  4	shard
  *	16  8	SEQ, as in the file's name
  *	24  8	created, seconds since 1970
@@ -33,7 +33,8 @@
  *	60  4	CRC32C of octets 0 to 59, going on from the segment's salt
  *	64	meta, body, zeros up to a multiple of 8
  *
- *	meta of a message: u8 body kind, u8 ret, u8 smtputf8, u8 requiretls, u32 recipients, u64 SIZE=,
+ *	meta of a message: u8 body kind, u8 ret, u8 smtputf8, u8 TLS (1 REQUIRETLS,
+ *	2 "TLS-Required: No"), u32 recipients, u64 SIZE=,
  *	then strings (u16 length, octets): reverse-path, ENVID; then for each recipient u8 fate,
  *	u8 NOTIFY, u8 warned, u8 zero, string address, string ORCPT
  *	meta of an attempt: u8 flags (1 held, 2 counts), u8 zero, u16 zero, u32 changes, for each
@@ -48,8 +49,8 @@
  * a batch is written only once the one before it was synced.
  *
  * A format with another number keeps the segment header's magic, version and CRC where they are, so
- * that a newer one is known from a damaged one. Version 1 had a zero for requiretls and is read as
- * such; it is not written any more. What version 2 does not know (a type, a flag, a
+ * that a newer one is known from a damaged one. Version 1 had a zero for TLS, version 2 no 2: both are
+ * read as they are, and not written any more. What version 3 does not know (a type, a flag, a
  * non-zero octet that should be zero) is damage in it: whoever adds something raises the version.
  */
 #ifndef POSTERN_SPOOL_FORMAT_H
@@ -58,7 +59,7 @@
 #include "base/span.h"
 #include "smtp/envelope.h"
 
-#define SPOOL_FORMAT_VERSION 2
+#define SPOOL_FORMAT_VERSION 3
 #define SPOOL_SEGMENT_HEADER 64
 #define SPOOL_RECORD_HEADER  64
 #define SPOOL_META_MAX       (64u << 20) /* recipients_max of full length fit */

@@ -58,6 +58,15 @@ uint64_t spool_meta_bytes(const struct smtp_envelope *envelope)
 	return n;
 }
 
+enum { META_TLS_ANY, META_TLS_REQUIRED, META_TLS_OPTIONAL };
+
+static uint8_t tls_of(const struct smtp_envelope *envelope)
+{
+	if (envelope->requiretls)
+		return META_TLS_REQUIRED;
+	return envelope->tls_optional ? META_TLS_OPTIONAL : META_TLS_ANY;
+}
+
 void spool_meta_write(uint8_t *out, const struct smtp_envelope *envelope, const uint8_t *fates,
 	const bool *warned)
 {
@@ -66,7 +75,7 @@ void spool_meta_write(uint8_t *out, const struct smtp_envelope *envelope, const 
 	out = put(out, envelope->body, 1);
 	out = put(out, envelope->ret, 1);
 	out = put(out, envelope->smtputf8, 1);
-	out = put(out, envelope->requiretls, 1);
+	out = put(out, tls_of(envelope), 1);
 	out = put(out, envelope->recipients_n, 4);
 	out = put(out, envelope->size, 8);
 	out = put_string(out, envelope->reverse_path.text);
@@ -167,11 +176,14 @@ static int read_envelope(struct spool_entry *entry, struct span meta)
 {
 	struct smtp_envelope *envelope = &entry->envelope;
 	struct reader reader = {.rest = meta};
+	uint8_t tls;
 
 	envelope->body = (enum smtp_body)get_upto(&reader, SMTP_BODY_BINARYMIME);
 	envelope->ret = (enum smtp_ret)get_upto(&reader, SMTP_RET_HDRS);
 	envelope->smtputf8 = get_upto(&reader, 1) != 0;
-	envelope->requiretls = get_upto(&reader, 1) != 0;
+	tls = get_upto(&reader, META_TLS_OPTIONAL);
+	envelope->requiretls = tls == META_TLS_REQUIRED;
+	envelope->tls_optional = tls == META_TLS_OPTIONAL;
 	(void)get(&reader, 4); /* the recipients' number: the item was made for them */
 	envelope->size = get(&reader, 8);
 	envelope->reverse_path = address_of(get_string(&reader));

@@ -5,7 +5,7 @@
  *
  * All lines are shorter than 998 octets and 7-bit: header fields are folded, the report is base64. What
  * comes from others, the address and the domain, is checked before it stands in a header. TLS-Required
- * (RFC 8689 5) asks every hop to deliver whatever is wrong with the receiver's TLS: that is what the
+ * (RFC 8689 3) asks every hop to deliver whatever is wrong with the receiver's TLS: that is what the
  * report is about.
  */
 #include "tlsrpt/tlsrpt-private.h"

@@ -346,7 +346,7 @@ Test(dsn_spool, requiretls)
 	has(text, "text/rfc822-headers\r\n\r\nSubject: hello\r\n");
 	has_not(text, "secret");
 	cr_expect(arrived->envelope.requiretls);
-	cr_expect_not(relay_entry_requiretls(arrived), "but not at any price");
+	cr_expect_eq(relay_entry_wish(arrived), RELAY_WISH_NONE, "but not at any price");
 }
 
 Test(dsn_spool, eight_bits_and_bare_newlines)

@@ -131,6 +131,28 @@ Test(trust, requiretls_inside_and_of_reports, .timeout = WHOLE_LIMIT_S)
 	finish();
 }
 
+/* Theirs only where there are policies that do not count. */
+Test(trust, tls_optional_has_destinations_of_its_own, .timeout = WHOLE_LIMIT_S)
+{
+	static const struct {
+		enum route_tls tls;
+		const char *name;
+	} rows[] = {
+		{ROUTE_TLS_POLICY, "mx-tls-optional:local.example.org"},
+		{ROUTE_TLS_REQUIRE, "mx:local.example.org"},
+	};
+	struct span domain = span_str("Local.example.org");
+	char name[300];
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		prepare(rows[i].tls);
+		relay_destination_name(whole, relay_route(whole->routes, domain), domain,
+			RELAY_WISH_TLS_OPTIONAL, name);
+		cr_expect_str_eq(name, rows[i].name);
+		finish();
+	}
+}
+
 /* What is final for REQUIRETLS says nothing to the others. */
 Test(trust, requiretls_has_destinations_of_its_own, .timeout = WHOLE_LIMIT_S)
 {
@@ -139,12 +161,13 @@ Test(trust, requiretls_has_destinations_of_its_own, .timeout = WHOLE_LIMIT_S)
 
 	prepare(ROUTE_TLS_POLICY);
 	route = relay_route(whole->routes, span_str("local.example.org"));
-	relay_destination_name(whole, route, span_str("Local.example.org"), true, name);
+	relay_destination_name(
+		whole, route, span_str("Local.example.org"), RELAY_WISH_REQUIRETLS, name);
 	cr_expect_str_eq(name, "mx-requiretls:local.example.org");
-	relay_destination_name(whole, route, span_str("Local.example.org"), false, name);
+	relay_destination_name(whole, route, span_str("Local.example.org"), RELAY_WISH_NONE, name);
 	cr_expect_str_eq(name, "mx:local.example.org");
 	relay_destination_name(whole, relay_route(whole->routes, span_str("a.example")),
-		span_str("a.example"), true, name);
+		span_str("a.example"), RELAY_WISH_REQUIRETLS, name);
 	cr_expect_str_eq(name, "route:a");
 	(void)whole_send("s@b.example", "u@local.example.org");
 	whole_requiretls = true;

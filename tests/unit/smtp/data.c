@@ -119,6 +119,54 @@ Test(smtp_data, hops)
 	play_all(plays, COUNT_OF(plays));
 }
 
+Test(smtp_data, tls_required_no)
+{
+#define FIELD(text)                                                                                \
+	{                                                                                          \
+		text, 0, OPEN "DATA\r\n" text "\r\n\r\n.\r\n", 0, DATA_L " "
+#define IS(text)                                                                                   \
+	FIELD(text) "END-TLS-OPTIONAL(" text "\\r\\n\\r\\n) 250/2.0.0"                             \
+	}
+#define NOT(text)                                                                                  \
+	FIELD(text) "END(" text "\\r\\n\\r\\n) 250/2.0.0"                                          \
+	}
+	static const struct play plays[] = {
+		IS("TLS-Required: No"),
+		IS("tls-required:nO  "),
+		NOT("TLS-Required: Not"),
+		NOT("TLS-Required: N o"),
+		NOT("TLS-Required: No x"),
+		NOT("TLS-Required: Yes"),
+		NOT("TLS-Required:"),
+		NOT("TLS-Required : No"),
+		NOT("XTLS-Required: No"),
+		NOT(" TLS-Required: No"),
+		NOT("Received: No"),
+		{"behind other fields", 0,
+			OPEN "DATA\r\nTo: x\r\n" HOP "TLS-Required: No\r\nX: y\r\n\r\n.\r\n", 0,
+			DATA_L
+			" END-TLS-OPTIONAL(To: x\\r\\nReceived: x\\r\\nTLS-Required: No\\r\\n"
+			"X: y\\r\\n\\r\\n) 250/2.0.0"},
+		{"in the body", 0, OPEN "DATA\r\n\r\nTLS-Required: No\r\n.\r\n", 0,
+			DATA_L " END(\\r\\nTLS-Required: No\\r\\n) 250/2.0.0"},
+		{"by BDAT, over chunks", 0,
+			OPEN "BDAT 15\r\nTLS-Required: NBDAT 5 LAST\r\no\r\n\r\n", 0,
+			OPEN_L " BEGIN(bdat) CHUNK(15) 250/2.0.0 CHUNK(5)"
+			       " END-TLS-OPTIONAL(TLS-Required: No\\r\\n\\r\\n) 250/2.0.0"},
+		{"with REQUIRETLS it is ignored", PLAY_TLS,
+			HELLO "MAIL FROM:<a@b> REQUIRETLS\r\n" RCPT
+			      "DATA\r\nTLS-Required: No\r\n\r\n.\r\n",
+			0, DATA_L " END(TLS-Required: No\\r\\n\\r\\n) 250/2.0.0"},
+		{"of one message only", 0,
+			OPEN "DATA\r\nTLS-Required: No\r\n\r\n.\r\n" MAIL RCPT "DATA\r\n\r\n.\r\n",
+			0,
+			DATA_L " END-TLS-OPTIONAL(TLS-Required: No\\r\\n\\r\\n) 250/2.0.0 " MAIL_L
+			       " " RCPT_L " BEGIN(data) 354 END(\\r\\n) 250/2.0.0"},
+	};
+
+	play_all(plays, COUNT_OF(plays));
+}
+
 /* message_bytes_max is 1000 here: it may be reached and not passed. */
 Test(smtp_data, size)
 {

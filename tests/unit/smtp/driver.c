@@ -233,7 +233,7 @@ static void message_log(struct driver *driver, const struct smtp_event *event)
 		message_over(driver);
 		break;
 	case SMTP_EVENT_END:
-		token(driver, "END(");
+		token(driver, driver->smtp.envelope.tls_optional ? "END-TLS-OPTIONAL(" : "END(");
 		put_escaped(driver->log, span_of(driver->body, driver->body_n));
 		fputc(')', driver->log);
 		ASSERT(driver->smtp.body_bytes == driver->body_n);

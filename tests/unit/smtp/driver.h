@@ -3,7 +3,8 @@
  * driver.h -- plays the coordinator for smtp/ and writes down what happened, in one line.
  *
  * The log is made of tokens: replies as CODE/ENHANCED ("250/2.1.0", of several lines the last),
- * events as MAIL(a@b) RCPT(c@d) BEGIN(data) CHUNK(5) SPOIL(554) END(content) ABORT STARTTLS
+ * events as MAIL(a@b) RCPT(c@d) BEGIN(data) CHUNK(5) SPOIL(554) END(content) (END-TLS-OPTIONAL,
+ * where the header says so) ABORT STARTTLS
  * CLOSE(quit), XCLIENT(ADDR=192.0.2.1,PORT=?) with all that is known, "?" if unavailable. BODY spans are collected and printed at END, escaped as in C, so that the log does
  * not depend on how a message was cut up. What the room promises about the order of events is
  * checked on the way, by ASSERT.

@@ -282,7 +282,7 @@ Test(inspector, looks_on_while_a_gateway_runs)
 
 Test(inspector, what_it_cannot_read)
 {
-	struct spool_segment_header newer = {.version = 3, .seq = 1};
+	struct spool_segment_header newer = {.version = SPOOL_FORMAT_VERSION + 1, .seq = 1};
 
 	cr_assert_eq(run("list", "/nonexistent", NULL, NULL), 2);
 	says(complaint, "/nonexistent: No such file or directory");
@@ -292,7 +292,7 @@ Test(inspector, what_it_cannot_read)
 	spool_segment_header_write(image.bytes, &newer);
 	image_save(&image, SEGMENT_1);
 	cr_assert_eq(run("verify", image_dir, NULL, NULL), 2);
-	says(complaint, SEGMENT_1 " has format 3, this postern-spool reads up to 2");
+	says(complaint, SEGMENT_1 " has format 4, this postern-spool reads up to 3");
 }
 
 Test(inspector, words)

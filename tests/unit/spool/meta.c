@@ -101,6 +101,26 @@ Test(meta, envelope_there_and_back)
 	spool_item_free(item);
 }
 
+Test(meta, tls_there_and_back)
+{
+	static const struct {
+		bool requiretls, tls_optional, reads_optional;
+	} rows[] = {{false, false, false}, {true, false, false}, {false, true, true},
+		{true, true, false}}; /* REQUIRETLS goes first */
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct spool_item *item;
+
+		rich_make();
+		rich.envelope.requiretls = rows[i].requiretls;
+		rich.envelope.tls_optional = rows[i].tls_optional;
+		item = item_read(envelope_write(&rich, rich_fates));
+		cr_expect_eq(item->entry.envelope.requiretls, rows[i].requiretls);
+		cr_expect_eq(item->entry.envelope.tls_optional, rows[i].reads_optional);
+		spool_item_free(item);
+	}
+}
+
 Test(meta, a_new_item_is_as_one_read)
 {
 	struct spool_record record = {.type = SPOOL_RECORD_MESSAGE,
@@ -220,7 +240,7 @@ Test(meta, values_that_make_no_sense)
 		{"body kind", 0, 3},
 		{"ret", 1, 3},
 		{"smtputf8", 2, 2},
-		{"requiretls", 3, 2},
+		{"TLS", 3, 3},
 		{"recipients: one fewer", 4, 2},
 		{"recipients: one more", 4, 4},
 		{"recipients: four thousand million", 7, 0xff},

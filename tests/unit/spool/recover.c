@@ -315,7 +315,8 @@ Test(recover, names_that_are_not_ours)
 
 Test(recover, a_newer_format_is_left_alone)
 {
-	struct spool_segment_header newer = {.version = 3, .shard = 0, .seq = 2};
+	struct spool_segment_header newer = {
+		.version = SPOOL_FORMAT_VERSION + 1, .shard = 0, .seq = 2};
 	char expected[256];
 	struct span before;
 
@@ -328,7 +329,7 @@ Test(recover, a_newer_format_is_left_alone)
 	image_save(&image, "000/0000000000000002.seg");
 	before = image_read("000/0000000000000002.seg");
 	snprintf(expected, sizeof(expected),
-		"spool: %s/000/0000000000000002.seg has format 3, this postern reads up to 2: "
+		"spool: %s/000/0000000000000002.seg has format 4, this postern reads up to 3: "
 		"run the newer version or move the file away",
 		image_dir);
 	cr_assert_eq(store_recover(store, 1, &found, &err), -1);
