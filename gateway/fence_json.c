@@ -4,7 +4,8 @@
  * do to its lists.
  *
  * The names of the keys are an interface that scripts use (posternctl --json): add, never rename.
- * Numbers beside a key "..._at_least" that is true are of a table's part: it has so many or more.
+ * Numbers beside a key "..._at_least" that is true are of a table's part: it has so many or more. The same
+ * of "part" and the sources with most: asking again shows those of the next part.
  * A moment is seconds since 1970, what is left of a time is seconds from now, and null stands for no
  * limit and for nothing there. Monotonic nanoseconds do not leave this file: they mean nothing to a
  * person and nothing after a restart of the machine.
@@ -284,17 +285,18 @@ static json_t *top_answer(struct fence *fence, const struct fence_status *status
 	size_t n = limit_of(request, CONTROL_SOURCES_MAX);
 	struct fence_seen *seen = calloc(n, sizeof(*seen));
 	json_t *list;
+	bool part;
 
 	(void)status;
 	if (seen == NULL)
 		return NULL;
 	list = json_array();
-	n = fence_top(fence, (enum fence_order)request->order, seen, n);
+	n = fence_top(fence, (enum fence_order)request->order, seen, n, &part);
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(list, seen_json(&seen[i]));
 	free(seen);
-	return answer_of(json_pack(
-		"{s:s, s:o}", "order", control_fence_order_words[request->order], "sources", list));
+	return answer_of(json_pack("{s:s, s:b, s:o}", "order",
+		control_fence_order_words[request->order], "part", (int)part, "sources", list));
 }
 
 /* ---- lists ---- */

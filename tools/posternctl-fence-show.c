@@ -226,6 +226,8 @@ void show_sources(const json_t *fence)
 	if (json_array_size(sources) == 0)
 		puts("no source was seen yet");
 	show_table(&source_table, sources);
+	if (json_is_true(json_object_get(fence, "part")))
+		puts("\n  of a part of all sources; asked again, of the next part");
 }
 
 /* ---- list ---- */

@@ -29,6 +29,10 @@ struct fence {
 	uint32_t refused;               /* the gateway's own, for sampling; atomic */
 	struct fence_listed *balancers; /* networks of listeners' `proxy`: always allowed */
 	size_t balancers_n;
+	/* Where the last top of each order ended, in the kernel's table and in the gateway's. */
+	struct fence_place {
+		uint32_t kernel, gateway;
+	} top_from[FENCE_ORDERS];
 };
 
 /* CLOCK_MONOTONIC, by way of clock.h's seam: to the millisecond, which is fine enough for budgets. */
@@ -89,11 +93,9 @@ void fence_limiter_count(struct fence_limiter *limiter, enum fence_class class,
 	enum fence_reason reason, uint64_t bytes);
 void fence_limiter_counts(
 	const struct fence_limiter *limiter, struct fence_count out[FENCE_CLASSES][FENCE_REASONS]);
-/* Visits a copy of each entry; holds a stripe's lock only while it copies it. */
-void fence_limiter_each(struct fence_limiter *limiter,
-	void (*visit)(void *ctx, const struct fence_entry *entry), void *ctx);
-/* The same, of n_max entries at most. False: there are more. */
-bool fence_limiter_some(struct fence_limiter *limiter, uint64_t n_max,
+/* Visits copies of n_max entries at most, of those from *from on; holds a stripe's lock only while it
+ * copies one. False: there are more, and *from is the next. True: it is 0 again. */
+bool fence_limiter_some(struct fence_limiter *limiter, uint32_t *from, uint64_t n_max,
 	void (*visit)(void *ctx, const struct fence_entry *entry), void *ctx);
 bool fence_limiter_find(struct fence_limiter *limiter, const uint8_t source[NETWORK_BYTES],
 	struct fence_entry *out);
@@ -194,16 +196,21 @@ const struct fence_totals *fence_kernel_totals(const struct fence_kernel *kernel
 
 bool fence_kernel_source(struct fence_kernel *kernel, const uint8_t source[NETWORK_BYTES],
 	struct fence_source *state, uint64_t *behaved_until_ns, uint64_t *penalty_until_ns);
-void fence_kernel_sources_each(struct fence_kernel *kernel,
+/* As fence_limiter_some(), but for a batch more. */
+bool fence_kernel_sources_some(struct fence_kernel *kernel, uint32_t *from, uint64_t n_max,
 	void (*visit)(
 		void *ctx, const uint8_t source[NETWORK_BYTES], const struct fence_source *state),
 	void *ctx);
-/* sources_kernel, behaved, penalties. */
+bool fence_kernel_penalties_some(struct fence_kernel *kernel, uint32_t *from, uint64_t n_max,
+	void (*visit)(
+		void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns, bool penalty),
+	void *ctx);
 /* Who is remembered there, as having behaved or under a penalty, for a gateway that has just begun. */
 void fence_kernel_standings_each(struct fence_kernel *kernel,
 	void (*visit)(
 		void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns, bool penalty),
 	void *ctx);
+/* sources_kernel, behaved, penalties. */
 void fence_kernel_sizes(struct fence_kernel *kernel, struct fence_status *out);
 void fence_kernel_counts(
 	struct fence_kernel *kernel, struct fence_count out[FENCE_CLASSES][FENCE_REASONS]);

@@ -433,6 +433,7 @@ static void remembered_add(void *ctx, const struct fence_entry *entry)
 void fence_sizes(struct fence *fence, struct fence_status *out)
 {
 	struct remembered sum = {.now_ns = fence_now_ns()};
+	uint32_t from = 0;
 
 	if (fence->running == FENCE_RUNNING_OFF)
 		return;
@@ -441,7 +442,7 @@ void fence_sizes(struct fence *fence, struct fence_status *out)
 		return;
 	}
 	out->behaved_partial = out->penalties_partial =
-		!fence_limiter_some(fence->limiter, FENCE_SIZES_MAX, remembered_add, &sum);
+		!fence_limiter_some(fence->limiter, &from, FENCE_SIZES_MAX, remembered_add, &sum);
 	out->behaved = sum.behaved;
 	out->penalties = sum.penalties;
 }

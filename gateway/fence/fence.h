@@ -183,8 +183,14 @@ struct fence_seen {
 	uint64_t penalty_ns; /* left; 0: none */
 	uint32_t strikes;
 };
-/* The n sources with most, first. Returns how many were written. */
-size_t fence_top(struct fence *fence, enum fence_order order, struct fence_seen *out, size_t n);
+/*
+ * The n sources with most, first. Returns how many were written. The control thread waits for it, so a
+ * call looks at no more of each table than FENCE_TOP_ENTRIES sources and a batch: enough for all of
+ * them by default. *part: these were not all, and the next call of this order goes on behind them.
+ */
+#define FENCE_TOP_ENTRIES 65536
+size_t fence_top(
+	struct fence *fence, enum fence_order order, struct fence_seen *out, size_t n, bool *part);
 
 /* One line of explain: a budget, what is left of it. */
 struct fence_left {

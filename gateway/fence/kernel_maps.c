@@ -231,16 +231,14 @@ void kernel_maps_nets_clean(struct fence_kernel *kernel)
 
 /* ---- sources ---- */
 
-/* A hash is read bucket by bucket: entries that come and go meanwhile do no harm. False: it has more
- * than were visited: n_max and what is left of a batch. */
+/* A hash is read bucket by bucket, from bucket *from on: entries that come and go meanwhile do no harm.
+ * False: it has more than were visited, n_max and what is left of a batch, and *from is the next. */
 static bool hash_some(struct fence_kernel *kernel, enum kernel_map map, size_t value_bytes,
-	uint64_t n_max, void (*visit)(void *ctx, const uint8_t *source, const void *value),
-	void *ctx)
+	uint32_t *from, uint64_t n_max,
+	void (*visit)(void *ctx, const uint8_t *source, const void *value), void *ctx)
 {
 	struct kernel_batch *batch = kernel->batch;
 	uint64_t visited = 0;
-	uint32_t from = 0;
-	bool first = true;
 	int res;
 
 	ASSERT(value_bytes <= VALUE_BYTES);
@@ -249,23 +247,24 @@ static bool hash_some(struct fence_kernel *kernel, enum kernel_map map, size_t v
 
 		if (visited >= n_max)
 			return false;
-
-		res = bpf_map_lookup_batch(kernel->maps[map], first ? NULL : &from, &from,
+		res = bpf_map_lookup_batch(kernel->maps[map], *from == 0 ? NULL : from, from,
 			batch->keys, batch->values, &n, NULL);
 		if (res != 0 && res != -ENOENT)
-			return true;
+			break;
 		for (uint32_t i = 0; i < n; i++)
 			visit(ctx, batch->keys[i], batch->values + i * value_bytes);
 		visited += n;
-		first = false;
 	} while (res == 0);
+	*from = 0;
 	return true;
 }
 
 static void hash_each(struct fence_kernel *kernel, enum kernel_map map, size_t value_bytes,
 	void (*visit)(void *ctx, const uint8_t *source, const void *value), void *ctx)
 {
-	(void)hash_some(kernel, map, value_bytes, UINT64_MAX, visit, ctx);
+	uint32_t from = 0;
+
+	(void)hash_some(kernel, map, value_bytes, &from, UINT64_MAX, visit, ctx);
 }
 
 struct sources_visit {
@@ -283,14 +282,15 @@ static void sources_visit(void *ctx, const uint8_t *source, const void *value)
 	to->visit(to->ctx, source, &state);
 }
 
-void fence_kernel_sources_each(struct fence_kernel *kernel,
+bool fence_kernel_sources_some(struct fence_kernel *kernel, uint32_t *from, uint64_t n_max,
 	void (*visit)(
 		void *ctx, const uint8_t source[NETWORK_BYTES], const struct fence_source *state),
 	void *ctx)
 {
 	struct sources_visit to = {visit, ctx};
 
-	hash_each(kernel, KERNEL_MAP_SOURCES, sizeof(struct fence_source), sources_visit, &to);
+	return hash_some(kernel, KERNEL_MAP_SOURCES, sizeof(struct fence_source), from, n_max,
+		sources_visit, &to);
 }
 
 bool fence_kernel_source(struct fence_kernel *kernel, const uint8_t source[NETWORK_BYTES],
@@ -332,6 +332,17 @@ void fence_kernel_standings_each(struct fence_kernel *kernel,
 	hash_each(kernel, KERNEL_MAP_PENALTIES, sizeof(uint64_t), standing_visit, &penalties);
 }
 
+bool fence_kernel_penalties_some(struct fence_kernel *kernel, uint32_t *from, uint64_t n_max,
+	void (*visit)(
+		void *ctx, const uint8_t source[NETWORK_BYTES], uint64_t until_ns, bool penalty),
+	void *ctx)
+{
+	struct standing_visit to = {visit, ctx, true};
+
+	return hash_some(
+		kernel, KERNEL_MAP_PENALTIES, sizeof(uint64_t), from, n_max, standing_visit, &to);
+}
+
 struct entries {
 	uint64_t n;
 	uint64_t now; /* 0: entries have no end */
@@ -354,8 +365,10 @@ static uint64_t entries_n(struct fence_kernel *kernel, enum kernel_map map, size
 	uint64_t now, bool *partial)
 {
 	struct entries entries = {.now = now};
+	uint32_t from = 0;
 
-	*partial = !hash_some(kernel, map, value_bytes, FENCE_SIZES_MAX, entries_count, &entries);
+	*partial = !hash_some(
+		kernel, map, value_bytes, &from, FENCE_SIZES_MAX, entries_count, &entries);
 	return entries.n;
 }
 
@@ -384,7 +397,9 @@ static void gauge_reset(
 
 void kernel_maps_gauges_reset(struct fence_kernel *kernel)
 {
-	fence_kernel_sources_each(kernel, gauge_reset, kernel);
+	uint32_t from = 0;
+
+	(void)fence_kernel_sources_some(kernel, &from, UINT64_MAX, gauge_reset, kernel);
 }
 
 /* ---- counts and samples ---- */

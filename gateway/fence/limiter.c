@@ -384,31 +384,30 @@ bool fence_limiter_forgive(
 	return was;
 }
 
-bool fence_limiter_some(struct fence_limiter *limiter, uint64_t n_max,
+/* *from is an entry's place in the table. */
+bool fence_limiter_some(struct fence_limiter *limiter, uint32_t *from, uint64_t n_max,
 	void (*visit)(void *ctx, const struct fence_entry *entry), void *ctx)
 {
 	for (uint32_t s = 0; s < limiter->stripes_n; s++) {
 		struct stripe *stripe = &limiter->stripes[s];
 		uint32_t used = __atomic_load_n(&stripe->used, __ATOMIC_RELAXED);
+		uint32_t at = *from > stripe->first ? *from : stripe->first;
 
-		for (uint32_t i = 0; i < used; i++) {
+		for (; at < stripe->first + used; at++) {
 			struct fence_entry seen;
 
-			if (n_max-- == 0)
+			if (n_max-- == 0) {
+				*from = at;
 				return false;
+			}
 			pthread_mutex_lock(&stripe->lock);
-			copy(&seen, &limiter->entries[stripe->first + i]);
+			copy(&seen, &limiter->entries[at]);
 			pthread_mutex_unlock(&stripe->lock);
 			visit(ctx, &seen);
 		}
 	}
+	*from = 0;
 	return true;
-}
-
-void fence_limiter_each(struct fence_limiter *limiter,
-	void (*visit)(void *ctx, const struct fence_entry *entry), void *ctx)
-{
-	(void)fence_limiter_some(limiter, UINT64_MAX, visit, ctx);
 }
 
 uint64_t fence_limiter_sources(const struct fence_limiter *limiter)

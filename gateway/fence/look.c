@@ -5,7 +5,7 @@
  * A source may be in the kernel's table, in the gateway's, or in both (through a balancer, or for its
  * handshakes): what is shown is both together. Looking takes nothing: budgets are asked of copies.
  *
- * fence_top() goes through both tables once and keeps the n best in the caller's array, a heap with
+ * fence_top() goes through both tables once, or a part of each, and keeps the n best in the caller's array, a heap with
  * the least at its root. First come the gateway's own, each with its part; then the kernel's, each
  * with both parts, which replaces the first. Whatever pushed a part out has more than that part, so the
  * order in which they come does not matter.
@@ -224,18 +224,36 @@ static void sort(struct top *top)
 	top->used = n;
 }
 
-size_t fence_top(struct fence *fence, enum fence_order order, struct fence_seen *out, size_t n)
+/* False: not all of both tables was looked at. */
+static bool gather(struct top *top)
+{
+	struct fence *fence = top->fence;
+	struct fence_place *from = &fence->top_from[top->order];
+	bool whole = from->kernel == 0 && from->gateway == 0;
+
+	whole &= fence_limiter_some(
+		fence->limiter, &from->gateway, FENCE_TOP_ENTRIES, offer_gateway, top);
+	if (fence->kernel == NULL)
+		return whole;
+	if (top->order == FENCE_ORDER_PENALTY)
+		whole &= fence_kernel_penalties_some(
+			fence->kernel, &from->kernel, FENCE_TOP_ENTRIES, offer_penalty, top);
+	else
+		whole &= fence_kernel_sources_some(
+			fence->kernel, &from->kernel, FENCE_TOP_ENTRIES, offer_kernel, top);
+	return whole;
+}
+
+size_t fence_top(
+	struct fence *fence, enum fence_order order, struct fence_seen *out, size_t n, bool *part)
 {
 	uint64_t now_ns = fence_now_ns();
 	struct top top = {.fence = fence, .now_ns = now_ns, .order = order, .heap = out, .n = n};
 
+	*part = false;
 	if (n == 0 || fence->limiter == NULL)
 		return 0;
-	fence_limiter_each(fence->limiter, offer_gateway, &top);
-	if (fence->kernel != NULL && order == FENCE_ORDER_PENALTY)
-		fence_kernel_standings_each(fence->kernel, offer_penalty, &top);
-	else if (fence->kernel != NULL)
-		fence_kernel_sources_each(fence->kernel, offer_kernel, &top);
+	*part = !gather(&top);
 	sort(&top);
 	for (size_t i = 0; i < top.used; i++) {
 		struct known known;

@@ -193,8 +193,8 @@ static json_t *fence_sources(const struct control_fence_request *request)
 				"seen_seconds", (json_int_t)1700000000, "open", 2, "shaking", 1,
 				"passed", 40, "refused", 300, "paused", 5, "plain_bytes", 1024,
 				"upgraded_bytes", 512, "strikes", 4, "penalty_seconds", 61));
-	return json_pack("{s:s, s:o}", "order", control_fence_order_words[request->order],
-		"sources", sources);
+	return json_pack("{s:s, s:b, s:o}", "order", control_fence_order_words[request->order],
+		"part", request->order == CONTROL_FENCE_OPEN, "sources", sources);
 }
 
 static json_t *fence_explained(bool pass)
@@ -782,6 +782,8 @@ static const struct {
 	{GATEWAY_GOOD, "-s sock fence top", 0, "  192.0.2.19  stranger  ", NULL},
 	{GATEWAY_GOOD, "-s sock fence top", 0,
 		"  2        1      40      300       5  1.5 KiB        4  1 min 1 s\n", NULL},
+	{GATEWAY_GOOD, "-s sock fence top --by open", 0,
+		"\n\n  of a part of all sources; asked again, of the next part\n", NULL},
 	{GATEWAY_GOOD, "-s sock -j fence top --by octets", 0, "\"order\": \"bytes\"", NULL},
 	{GATEWAY_GOOD, "-s sock -j fence top --by refusals", 0, "\"order\": \"refused\"", NULL},
 	{GATEWAY_GOOD, "-s sock -j fence top --by penalty", 0, "\"order\": \"penalty\"", NULL},

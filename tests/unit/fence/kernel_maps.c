@@ -230,11 +230,12 @@ Test(fence_kernel_maps, every_source_once)
 	uint8_t source[NETWORK_BYTES];
 	struct fence_source state;
 	uint64_t behaved, penalty;
+	uint32_t from = 0;
 
-	fence_kernel_sources_each(kernel, source_seen, seen);
+	cr_expect(fence_kernel_sources_some(kernel, &from, 1, source_seen, seen));
 	for (uint32_t i = 0; i < SOURCES; i++)
 		source_put(i, &(struct fence_source){.passed = i + 1});
-	fence_kernel_sources_each(kernel, source_seen, seen);
+	cr_expect(fence_kernel_sources_some(kernel, &from, UINT64_MAX, source_seen, seen));
 	for (uint32_t i = 0; i < SOURCES; i++)
 		cr_expect(seen[i] == 1, "%u", i);
 	fence_kernel_sizes(kernel, &status);
@@ -387,6 +388,7 @@ static int everything(void *ctx)
 	uint8_t source[NETWORK_BYTES];
 	uint64_t behaved = 0, penalty = 0;
 	unsigned sources = 0, nets = 0;
+	uint32_t from = 0;
 
 	source_n(source, 5);
 	if (box_become_nobody(0) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
@@ -405,7 +407,7 @@ static int everything(void *ctx)
 		return 5;
 	fence_kernel_penalty(kernel, source, 0);
 	fence_kernel_rules(kernel, &rules);
-	fence_kernel_sources_each(kernel, count_one, &sources);
+	fence_kernel_sources_some(kernel, &from, UINT64_MAX, count_one, &sources);
 	if (sources == 0)
 		return 6;
 	fence_kernel_nets_each(kernel, count_net, &nets);

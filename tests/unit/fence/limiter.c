@@ -204,6 +204,7 @@ Test(fence_limiter, many_sources_in_many_stripes)
 	enum { SOURCES = 5000 };
 	struct fence_limiter *limiter = open_limiter(2 * SOURCES);
 	uint64_t sum[2] = {0};
+	uint32_t from = 0;
 
 	for (uint32_t n = 0; n < SOURCES; n++) {
 		struct fence_entry *entry = hold(limiter, n);
@@ -214,7 +215,7 @@ Test(fence_limiter, many_sources_in_many_stripes)
 	}
 	for (uint32_t n = 0; n < SOURCES; n++)
 		cr_assert(there(limiter, n), "%u", n);
-	fence_limiter_each(limiter, visit, sum);
+	fence_limiter_some(limiter, &from, UINT64_MAX, visit, sum);
 	cr_expect_eq(sum[0], SOURCES);
 	cr_expect_eq(sum[1], (uint64_t)SOURCES * (SOURCES - 1) / 2);
 	cr_expect_eq(fence_limiter_sources(limiter), SOURCES);
@@ -254,12 +255,13 @@ Test(fence_limiter, threads_leave_nothing_behind)
 	struct fence_limiter *limiter = open_limiter(16);
 	struct fence_count counts[FENCE_CLASSES][FENCE_REASONS];
 	pthread_t threads[THREADS];
+	uint32_t from = 0;
 
 	for (int i = 0; i < THREADS; i++)
 		cr_assert_eq(pthread_create(&threads[i], NULL, churn, limiter), 0);
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
-	fence_limiter_each(limiter, visit_idle, NULL);
+	fence_limiter_some(limiter, &from, UINT64_MAX, visit_idle, NULL);
 	cr_expect_eq(fence_limiter_sources(limiter), 16);
 	for (uint32_t n = 100; n < 116; n++)
 		cr_assert_not_null(hold(limiter, n), "%u", n);
@@ -317,12 +319,15 @@ Test(fence_limiter, a_walk_may_be_bounded)
 		fence_limiter_release(fence->limiter, entry);
 		if (i == 9) {
 			uint64_t n = 0;
+			uint32_t from = 0;
 
-			cr_expect_not(fence_limiter_some(fence->limiter, 9, visit_count, &n));
-			cr_expect_eq(n, 9);
-			n = 0;
-			cr_expect(fence_limiter_some(fence->limiter, 10, visit_count, &n));
-			cr_expect_eq(n, 10);
+			cr_expect_not(
+				fence_limiter_some(fence->limiter, &from, 9, visit_count, &n));
+			cr_expect(n == 9 && from > 0);
+			cr_expect(fence_limiter_some(fence->limiter, &from, 9, visit_count, &n));
+			cr_expect(n == 10 && from == 0, "the rest of them");
+			cr_expect(fence_limiter_some(fence->limiter, &from, 10, visit_count, &n));
+			cr_expect_eq(n, 20);
 			fence_sizes(fence, &status);
 			cr_expect(status.penalties == 10 && !status.penalties_partial);
 		}

@@ -37,14 +37,15 @@ Test(fence_look, top_has_those_with_most_first)
 {
 	struct fence_settings settings = fence_settings_free();
 	struct fence_seen out[200];
+	bool part;
 	char text[NETWORK_TEXT_MAX];
 	struct fence *fence;
 
 	settings.sources_max = 128;
 	fence = fence_start(&settings);
-	cr_expect_eq(fence_top(fence, FENCE_ORDER_REFUSED, out, 10), 0);
+	cr_expect_eq(fence_top(fence, FENCE_ORDER_REFUSED, out, 10, &part), 0);
 	fill(fence, 100);
-	cr_assert_eq(fence_top(fence, FENCE_ORDER_REFUSED, out, 7), 7);
+	cr_assert_eq(fence_top(fence, FENCE_ORDER_REFUSED, out, 7, &part), 7);
 	for (uint32_t i = 0; i < 7; i++)
 		cr_expect_eq(out[i].state.refused, 99 - i);
 	cr_expect_str_eq(network_text(&out[0].source, text), "10.0.0.99");
@@ -52,14 +53,44 @@ Test(fence_look, top_has_those_with_most_first)
 	cr_expect_eq(out[1].standing, FENCE_STRANGER);
 	cr_expect_eq(out[1].penalty_ns, 5000);
 	cr_expect_eq(out[2].penalty_ns, 0);
-	cr_assert_eq(fence_top(fence, FENCE_ORDER_BYTES, out, 200), 100);
+	cr_assert_eq(fence_top(fence, FENCE_ORDER_BYTES, out, 200, &part), 100);
 	for (uint32_t i = 0; i < 100; i++)
 		cr_expect_eq(out[i].state.plain_bytes, 99 - i);
-	cr_assert_eq(fence_top(fence, FENCE_ORDER_OPEN, out, 60), 60);
+	cr_assert_eq(fence_top(fence, FENCE_ORDER_OPEN, out, 60, &part), 60);
 	for (uint32_t i = 0; i < 60; i++)
 		cr_expect_eq(out[i].state.gauge[FENCE_OPEN], i < 50);
-	cr_expect_eq(fence_top(fence, FENCE_ORDER_OPEN, out, 1), 1);
-	cr_expect_eq(fence_top(fence, FENCE_ORDER_OPEN, out, 0), 0);
+	cr_expect_eq(fence_top(fence, FENCE_ORDER_OPEN, out, 1, &part), 1);
+	cr_expect_eq(fence_top(fence, FENCE_ORDER_OPEN, out, 0, &part), 0);
+	cr_expect_not(part);
+	fence_end(fence);
+}
+
+/* Of a table that is too large for one answer, each answer shows another part. */
+Test(fence_look, top_looks_at_a_part)
+{
+	struct fence_settings settings = fence_settings_free();
+	uint32_t most[2], sources = FENCE_TOP_ENTRIES + 1000;
+	struct fence_seen out;
+	struct fence *fence;
+	bool part;
+
+	settings.sources_max = 2 * sources;
+	fence = fence_start(&settings);
+	fill(fence, FENCE_TOP_ENTRIES);
+	cr_assert_eq(fence_top(fence, FENCE_ORDER_REFUSED, &out, 1, &part), 1);
+	cr_expect(!part && out.state.refused == FENCE_TOP_ENTRIES - 1, "all that fit");
+	fill(fence, sources);
+	for (int i = 0; i < 2; i++) {
+		cr_assert_eq(fence_top(fence, FENCE_ORDER_REFUSED, &out, 1, &part), 1);
+		cr_expect(part, "%d", i);
+		most[i] = (uint32_t)out.state.refused;
+		cr_assert_eq(fence_top(fence, FENCE_ORDER_OPEN, &out, 1, &part), 1);
+		cr_expect(part && out.state.gauge[FENCE_OPEN] == 1, "each order by itself");
+	}
+	cr_expect(most[0] != most[1], "another part");
+	cr_expect(most[0] == sources - 1 || most[1] == sources - 1, "none left out");
+	cr_assert_eq(fence_top(fence, FENCE_ORDER_REFUSED, &out, 1, &part), 1);
+	cr_expect(part && out.state.refused == most[0], "from the beginning again");
 	fence_end(fence);
 }
 
@@ -86,14 +117,15 @@ Test(fence_look, top_by_conduct)
 	struct fence_settings settings = fence_settings_free();
 	struct fence_seen out[100];
 	struct fence *fence;
+	bool part;
 
 	fence = fence_start(&settings);
 	fill_conduct(fence, 30);
-	cr_assert_eq(fence_top(fence, FENCE_ORDER_CONNECTIONS, out, 100), 30);
+	cr_assert_eq(fence_top(fence, FENCE_ORDER_CONNECTIONS, out, 100, &part), 30);
 	for (uint32_t i = 0; i < 30; i++)
 		cr_expect_eq(out[i].state.passed, 29 - i);
 	/* 30 but for 0 and 30's like: n % 3 == 0 and no strikes */
-	cr_assert_eq(fence_top(fence, FENCE_ORDER_HANDSHAKES, out, 100), 29);
+	cr_assert_eq(fence_top(fence, FENCE_ORDER_HANDSHAKES, out, 100, &part), 29);
 	cr_expect_eq(out[0].state.gauge[FENCE_SHAKING], 2);
 	cr_expect_eq(out[0].strikes, 8);
 	cr_expect_eq(out[28].state.gauge[FENCE_SHAKING], 0);
@@ -104,7 +136,7 @@ Test(fence_look, top_by_conduct)
 						out[i].state.gauge[FENCE_SHAKING] &&
 					out[i - 1].strikes >= out[i].strikes),
 			"%u", i);
-	cr_assert_eq(fence_top(fence, FENCE_ORDER_PENALTY, out, 100), 2, "those under one");
+	cr_assert_eq(fence_top(fence, FENCE_ORDER_PENALTY, out, 100, &part), 2, "those under one");
 	cr_expect_eq(out[0].penalty_ns, 20 * SECOND_NS);
 	cr_expect_eq(out[1].penalty_ns, 10 * SECOND_NS);
 	fence_end(fence);
@@ -269,13 +301,14 @@ Test(fence_look, off_has_nothing_to_show)
 	struct fence_listed listed;
 	struct fence_seen seen;
 	struct fence *fence;
+	bool part;
 
 	settings.mode = FENCE_MODE_OFF;
 	fence = fence_start(&settings);
 	explained = explain(fence, A);
 	cr_expect_eq(explained.verdict, FENCE_PASS);
 	cr_expect_eq(explained.lefts_n, 0);
-	cr_expect_eq(fence_top(fence, FENCE_ORDER_OPEN, &seen, 1), 0);
+	cr_expect_eq(fence_top(fence, FENCE_ORDER_OPEN, &seen, 1, &part), 0);
 	cr_expect_eq(fence_list(fence, 0, &listed, 1), 0);
 	cr_expect_lt(fence_list_put(fence, &net, FENCE_ACTION_BLOCK, 0), 0);
 	cr_expect_not(fence_list_drop(fence, &net));

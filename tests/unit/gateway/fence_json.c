@@ -46,7 +46,7 @@ struct fence {
 	uint64_t until_ns;
 	unsigned statuses, walks, puts, drops;
 	int put_result;
-	bool drop_result;
+	bool drop_result, part;
 };
 
 static struct fence fence;
@@ -74,8 +74,10 @@ void fence_counts(struct fence *of, struct fence_counts *out)
 	*out = of->counts;
 }
 
-size_t fence_top(struct fence *of, enum fence_order order, struct fence_seen *out, size_t n)
+size_t fence_top(
+	struct fence *of, enum fence_order order, struct fence_seen *out, size_t n, bool *part)
 {
+	*part = of->part;
 	of->order = order;
 	of->n = n;
 	n = min_size(n, COUNT_OF(of->seen));
@@ -436,6 +438,11 @@ Test(fence_json, top)
 	expect_all(body, rows, COUNT_OF(rows));
 	cr_expect_eq(json_array_size(json_object_get(body, "sources")), 2);
 	cr_expect_eq(fence.order, FENCE_ORDER_BYTES);
+	cr_expect(json_is_false(at(body, "part")));
+	json_decref(body);
+	fence.part = true;
+	body = ask(&request);
+	cr_expect(json_is_true(at(body, "part")));
 	json_decref(body);
 	request.limit = 0;
 	json_decref(ask(&request));
