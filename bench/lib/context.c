@@ -8,6 +8,8 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
+#include "bench/lib/lean.h"
+
 #define CERTIFICATE_SECONDS (30 * 86400L)
 
 static int openssl_failed(struct err *err, const char *what)
@@ -54,7 +56,7 @@ static int anyone(X509_STORE_CTX *store, void *arg)
 
 int context_client(SSL_CTX **out, const struct context_settings *settings, struct err *err)
 {
-	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+	SSL_CTX *context = SSL_CTX_new_ex(lean_library(), NULL, TLS_client_method());
 
 	*out = NULL;
 	if (!context)

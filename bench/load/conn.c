@@ -309,18 +309,20 @@ static void receive(struct conn *conn)
 		conn_flush(conn);
 }
 
-static bool connected(struct conn *conn)
+/* The socket is asked only where the event tells of an error. */
+static bool refused(const struct conn *conn, uint32_t events)
 {
 	int error = 0;
 	socklen_t n = sizeof(error);
 
-	return getsockopt(conn->wire.fd, SOL_SOCKET, SO_ERROR, &error, &n) == 0 && error == 0;
+	return events & (EPOLLERR | EPOLLHUP) &&
+	       (getsockopt(conn->wire.fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0 || error != 0);
 }
 
 void conn_event(struct conn *conn, uint32_t events)
 {
 	if (conn->stage == STAGE_CONNECT) {
-		if (!connected(conn)) {
+		if (refused(conn, events)) {
 			conn_fail(conn, FAIL_CONNECT);
 			return;
 		}
