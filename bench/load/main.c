@@ -119,6 +119,8 @@ static void hold(struct run *run, struct worker *workers, struct view *view)
 		failed += stats_failed(&workers[i].stats);
 	}
 	if (!view->hold_until_ns && opened + failed >= options->idle) {
+		if (view->shown)
+			report_progress_end(stderr);
 		if (failed == 0)
 			(void)fprintf(stderr, "postern-load: all sessions are open, holding\n");
 		else

@@ -217,7 +217,7 @@ void body_accept(struct conn *conn)
 	struct counts *counts = &sink->counts;
 
 	counts->messages++;
-	counts->recipients += conn->rcpts;
+	counts->recipients += sink->options->lmtp ? conn->good : conn->rcpts;
 	counts->octets += conn->octets;
 	store_end(conn, true);
 	conn->octets = 0;

@@ -70,8 +70,8 @@ struct conn {
 	enum fault_action body_fault;
 	uint32_t rate; /* octets a second that are read of this message; 0: all */
 	uint32_t rcpts;
-	uint32_t replied; /* LMTP */
-	bool any_good;    /* LMTP: one recipient was answered 250 */
+	uint32_t replied; /* to the message; with LMTP, to so many recipients */
+	uint32_t good;    /* ... of them with 250 */
 	uint64_t chunk_left;
 	uint64_t octets;
 	struct mark mark;
@@ -92,7 +92,7 @@ struct counts {
 	uint64_t resumed;
 	uint64_t tls_failed;
 	uint64_t messages;
-	uint64_t recipients; /* of accepted messages */
+	uint64_t recipients; /* of accepted messages; with LMTP, those answered 250 */
 	uint64_t octets;
 	uint64_t injected; /* replies and closes by faults */
 	uint64_t refused_messages;

@@ -337,7 +337,7 @@ void smtp_line(struct conn *conn, struct span line)
 
 static void message_done(struct conn *conn)
 {
-	if (conn->any_good)
+	if (conn->good > 0)
 		body_accept(conn);
 	else
 		conn->sink->counts.refused_messages++;
@@ -354,7 +354,7 @@ static void final_reply(struct conn *conn)
 	else if (conn->broken)
 		conn_say(conn, "451 4.3.0 Not stored\r\n");
 	else if (smtp_fault(conn, FAULT_DOT)) {
-		conn->any_good = true;
+		conn->good++;
 		conn_say(conn, "250 2.0.0 Ok\r\n");
 	}
 }
@@ -376,6 +376,6 @@ void smtp_message_end(struct conn *conn)
 {
 	conn->mode = MODE_REPLIES;
 	conn->replied = 0;
-	conn->any_good = false;
+	conn->good = 0;
 	smtp_replies(conn);
 }
