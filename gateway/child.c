@@ -37,6 +37,7 @@ struct child {
 	const struct child_facts *facts;
 	struct policy *policy;
 	struct state state;
+	struct trim trim;
 	struct published published;
 	struct relay_routes *routes;
 	struct tls_client **clients; /* of config->relay.routes */
@@ -379,6 +380,7 @@ static void loop(struct child *child)
 		queue_turn(child->queue);
 		fence_turn(child->facts->fence);
 		state_turn(&child->state, child->facts->config);
+		trim_turn(&child->trim);
 		if (fds[POLL_CHANNEL].revents != 0)
 			channel_packet(child);
 		parent = parent && !child->aborted;

@@ -14,6 +14,7 @@
  *	limits.c   descriptors and locked memory: raised as far as may be
  *	folder.c   folders that the parent makes for the child
  *	state.c    what is remembered over a restart beside the mail
+ *	trim.c     memory goes back to the system when many sessions have ended
  *	reload.c   what is told of a reload's end
  *	sandbox.c  user, capabilities, seccomp
  *	channel.c  packets between parent and child
@@ -148,6 +149,16 @@ MUST_USE int state_open(struct state *state, const struct child_facts *facts, st
 /* Now and then, on the control thread. */
 void state_turn(struct state *state, const struct config *config);
 void state_close(struct state *state); /* no worker runs any more */
+
+/* ---- trim.c ---- */
+
+struct trim {
+	uint64_t most; /* sessions at a time since the last one */
+	uint64_t next_ms;
+};
+
+/* Now and then, on the control thread; zero at first. */
+void trim_turn(struct trim *trim);
 
 /* ---- reload.c ---- */
 

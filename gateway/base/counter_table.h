@@ -224,6 +224,7 @@ COUNTER(STS_POLICIES_ENFORCE, gauge, "postern_sts_policies", "mode=\"enforce\"",
 COUNTER(STS_EVICTED, counter, "postern_sts_evicted_total", "", "Domains forgotten to make room for others.")
 COUNTER(STS_FULL, counter, "postern_sts_full_total", "", "Domains whose policy was not fetched because no place could be made.")
 COUNTER(STS_FILE_ERRORS, counter, "postern_sts_file_errors_total", "", "Times the file of kept policies could not be written, or was found damaged.")
+COUNTER(MEMORY_TRIMS, counter, "postern_memory_trims_total", "", "Times memory was given back to the system after a rush of sessions.")
 COUNTER(LOG_DROPPED, counter, "postern_log_dropped_total", "", "Log lines dropped because the log did not take them in time.")
 COUNTER(RELOADS, counter, "postern_reloads_total", "result=\"ok\"", "Certificate and recipient reloads.")
 COUNTER(RELOADS_FAILED, counter, "postern_reloads_total", "result=\"failed\"", "")
