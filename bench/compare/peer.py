@@ -21,10 +21,11 @@ class Base:
     messages_max = 0            # of one run, 0: as many as its time allows
     idle_max = 0                # sessions that can be held open in shape G, 0: it is left out
 
-    def __init__(self, rig):
+    def __init__(self, rig, label=None):
         self.rig = rig
+        self.label = label or self.name
         self.require()
-        self.folder = rig.make(self.name)
+        self.folder = rig.make(self.label)
         self.port = rig.port()
         self.account = None
         self.log_path = os.path.join(self.folder, "log")
@@ -47,11 +48,11 @@ class Base:
         raise NotImplementedError
 
     def write(self, text, *names, mode=0o644):
-        return self.rig.write(text, self.name, *names, mode=mode)
+        return self.rig.write(text, self.label, *names, mode=mode)
 
     def start(self):
         self.configure()
-        self.account = rig_.Account(self.name)
+        self.account = rig_.Account(self.label)
         with open(self.log_path, "ab") as log:
             self.account.start(self.command(), stdout=log, stderr=log)
         rig_.until(self.answers, rig_.START_SECONDS, f"{self.title} takes connections\n{self.tail()}")

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""What is measured once a run, beside the rounds of shapes.py.
+
+Job: the bare handshake's CPU time; how often Postern enters io_uring for a message; G, what an idle
+session takes of memory; H, a million messages. G and H are of servers started for them alone, so that
+memory that was used before does not hide what they take.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+import rig as rig_
+import shapes
+from rig import proc
+
+ENTER = "syscalls:sys_enter_io_uring_enter"
+IDLE_OPEN_SECONDS = 120
+IDLE_HOLD_SECONDS = 600
+IDLE_PLAIN_FACTOR = 5           # plaintext sessions for each TLS session
+IDLE_SPARE_FILES = 1000         # open files that a server needs besides
+MILLION = 1_000_000
+MILLION_SECONDS = 3600
+MEMORY_EVERY_SECONDS = 2.0
+KTLS = "/proc/sys/net/ipv4/tcp_available_ulp"
+
+
+@contextlib.contextmanager
+def alone(peer, label):
+    """Another server of this kind, in a folder of its own."""
+    other = type(peer)(peer.rig, label)
+    try:
+        other.start()
+        yield other
+    finally:
+        other.stop()
+        shutil.rmtree(other.folder, ignore_errors=True)
+
+
+# -- the bare handshake -------------------------------------------------------------------------
+
+
+def handshake(rig, count):
+    """CPU us of the server's side: {"memory_us", "socket_us"}."""
+    done = subprocess.run([rig_.program("bench/handshake"), "-n", str(count), rig.chain, rig.key],
+                          capture_output=True, timeout=300, check=False)
+    if done.returncode != 0:
+        raise rig_.Wrong(f"handshake: {done.stderr.decode().strip()}")
+    return json.loads(done.stdout)
+
+
+# -- io_uring_enter -----------------------------------------------------------------------------
+
+
+def counted_by_perf(path):
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if ENTER in line and line.partition(",")[0].isdigit():
+                return int(line.partition(",")[0])
+    return None
+
+
+def counted_by_strace(path):
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            fields = line.split()
+            if fields and fields[-1] == "io_uring_enter":
+                return int(fields[3])
+    return None
+
+
+def tracers(path, pids):
+    """Tools that count the call, best first: (name, command, reader)."""
+    text = ",".join(map(str, pids))
+    if shutil.which("perf"):
+        yield "perf", ["perf", "stat", "-x,", "-e", ENTER, "-p", text, "-o", path], counted_by_perf
+    if shutil.which("strace"):
+        yield "strace", ["strace", "-f", "-c", "-e", "trace=io_uring_enter", "-o", path,
+                         *[word for pid in pids for word in ("-p", str(pid))]], counted_by_strace
+
+
+def enters(peer, shape, seconds):
+    """io_uring_enter calls a message of Postern under load, {"calls", "messages", "by"}; None where
+    nothing can count them."""
+    with tempfile.TemporaryDirectory(dir=peer.rig.folder) as folder:
+        path = os.path.join(folder, "count")
+        for name, command, reader in tracers(path, peer.account.pids()):
+            tracer = proc.start(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL)
+            try:
+                time.sleep(0.5)     # until it is attached; neither tells
+                cell = shapes.measure(peer.rig, peer, shape.arguments(peer), seconds)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    tracer.send_signal(signal.SIGINT)
+                tracer.wait(rig_.STOP_SECONDS)
+            calls = reader(path) if os.path.exists(path) else None
+            if calls:
+                return {"calls": calls, "messages": cell["load"]["accepted"], "by": name,
+                        "shape": shape.name}
+    return None
+
+
+# -- G: idle sessions ---------------------------------------------------------------------------
+
+
+def idle(peer, tls, wanted):
+    """Opens sessions at a fresh server and holds them; octets of memory a session."""
+    spare = rig_.FILES_MAX - IDLE_SPARE_FILES
+    count = min(wanted, spare)
+    options = ["--idle", str(count), "--hold", str(IDLE_HOLD_SECONDS), "--tls",
+               "starttls" if tls else "none", "--concurrency", str(min(50, peer.concurrency_max)),
+               "--sources", f"{shapes.SOURCES}+{count // shapes.SOURCE_SESSIONS + 1}"]
+    before = peer.account.memory()
+    load = peer.rig.load_start(peer.port, *options)
+    ready = threading.Event()
+    lines = []
+
+    def read():
+        for line in load.stderr:
+            lines.append(line.decode("utf-8", "replace"))
+            if "holding" in lines[-1]:
+                ready.set()
+        ready.set()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        opened = ready.wait(IDLE_OPEN_SECONDS) and load.poll() is None
+        after = peer.account.memory()
+    finally:
+        load.send_signal(signal.SIGTERM)
+        try:
+            load.wait(rig_.STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            load.kill()
+            load.wait()
+        reader.join(5)
+        load.stdout.close()
+        peer.rig.loads.remove(load)
+    if not opened:
+        raise rig_.Wrong(f"G, {peer.title}: {count} sessions were not opened: {''.join(lines)[-300:]}")
+    return {"peer": peer.name, "tls": tls, "sessions": count, "wanted": wanted,
+            "before": before, "after": after,
+            "octets_each": (after["octets"] - before["octets"]) / count}
+
+
+def ktls_offered():
+    with contextlib.suppress(OSError):
+        with open(KTLS, encoding="ascii") as file:
+            return "tls" in file.read().split()
+    return False
+
+
+def shape_g(peers, smaller, say):
+    """Every peer that can hold sessions, under TLS and in clear."""
+    found = []
+    for peer in peers:
+        for tls in (True, False):
+            wanted = peer.idle_max if tls or peer.name != "postern" \
+                else peer.idle_max * IDLE_PLAIN_FACTOR
+            if not wanted:
+                continue
+            with alone(peer, f"{peer.name}-{'tls' if tls else 'plain'}") as other:
+                found.append(idle(other, tls, max(10, wanted // smaller)))
+            say(f"G  {peer.title:<10}{'TLS' if tls else 'plaintext':<10}{found[-1]['sessions']:>7} "
+                f"sessions {found[-1]['octets_each'] / 1024:9.1f} KiB each")
+    return found
+
+
+# -- H: a million messages ----------------------------------------------------------------------
+
+
+def shape_h(peer, count, say):
+    """Throughput in tenths and memory over time, of a fresh Postern."""
+    options = ["--verify", "--threads", "2", "--concurrency", "20", "--messages", "100",
+               *shapes.TLS, "--count", str(count)]
+    with alone(peer, "postern-h") as other:
+        sink, memory, began = rig_.Sink(other.rig), [], time.monotonic()
+        try:
+            result = {}
+            worker = threading.Thread(target=lambda: result.update(report=other.rig.load(
+                other.port, *options, seconds=MILLION_SECONDS)))
+            # The load dies with the thread that started it, so this one is joined, whatever happens.
+            worker.start()
+            while worker.is_alive():
+                worker.join(MEMORY_EVERY_SECONDS)
+                memory.append((time.monotonic() - began, other.account.memory()["octets"],
+                               sink.count()))
+            if "report" not in result:
+                raise rig_.Wrong("H: the load failed")
+            arrived = shapes.settle(other, sink, result["report"]["accepted"])
+            cpu = other.account.cpu()
+        finally:
+            summary = sink.stop()
+    say(f"H  {count} messages in {arrived - began:.1f} s")
+    return {"count": count, "load": result["report"], "sink": summary, "wall_s": arrived - began,
+            "memory": memory, "cpu": cpu, "wrong": shapes.wrong(result["report"], summary)}
+
+
+def tenths(cell):
+    """Messages a second at the sink, in tenths of the count."""
+    marks, count = [(0.0, 0)] + [(at, seen) for at, _, seen in cell["memory"]], cell["count"]
+    marks.append((cell["wall_s"], cell["sink"]["messages"]))
+    found, last = [], 0.0
+    for part in range(1, 11):
+        goal = count * part / 10
+        for (before, low), (after, high) in zip(marks, marks[1:]):
+            if low < goal <= high:
+                at = before + (after - before) * (goal - low) / (high - low)
+                found.append(count / 10 / (at - last))
+                last = at
+                break
+    return found

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""Writes REPORT.md, compare.json and the plots of one run.
+
+Job: tables and plain sentences about what figures.py found. Plots are drawn by gnuplot (plots.py);
+without it the report says so.
+"""
+
+import json
+import os
+
+import extras
+import figures as figures_
+import plots
+
+CAVEATS = (
+    "Load, sink and servers share the CPUs of one machine: messages a second say which server leaves "
+    "more of it to the load, not what it could do alone. CPU time a message is the firmer figure.",
+    "CPU time is that of the server's processes and of all their children. What TCP on loopback does "
+    "is charged to whoever sends, and the kernel's own threads (the journal) to nobody: the same for "
+    "all servers.",
+    "The servers are asked for the same: one domain, any recipient, no content checks, no lookups in "
+    "DNS, relay by LMTP without TLS to the same sink. Each writes its usual log to a file.",
+    "Idle servers stay running beside the one that is measured; they take next to no time.",
+)
+NGINX = ("nginx's mail proxy is left out: it keeps no queue and answers what the server behind it "
+         "answers, so in no shape of A to F does it do what is measured.")
+
+
+def shown(value, form):
+    if value is None:
+        return "-"
+    return f"{value['median']:{form}} ({value['min']:{form}} to {value['max']:{form}})"
+
+
+def table(head, rows):
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head),
+            *("| " + " | ".join(str(field) for field in row) + " |" for row in rows), ""]
+
+
+def head_text(facts):
+    yield "# Postern and others, measured"
+    yield ""
+    yield ("Written by `bench/compare/run`; every figure is of one run on one machine. A figure is the "
+           f"median of {facts['rounds']} rounds, least and greatest in brackets.")
+    if not facts["full"]:
+        yield "This was a short run; `make bench-full` measures longer."
+    yield ""
+    yield from table(("what", ""), [
+        ("date", facts["date"]), ("kernel", facts["kernel"]),
+        ("CPU", f"{facts['cpus']} x {facts['cpu']}, {facts['memory_gib']} GiB of memory"),
+        ("disk below the queues", facts["disk"]),
+        ("version", facts["commit"]), ("OpenSSL", facts["openssl"]),
+        ("TLS records", "kernel (kTLS) possible" if facts["ktls"] else
+         "user space only: this kernel has no kTLS"),
+        ("CPU time by", facts["accounting"]),
+        ("command", f"`{facts['command']}`"), ("load", f"{facts['seconds']:g} s a run"),
+        ("took", f"{facts['took_s']} s")])
+    for name, why in facts["left_out"]:
+        yield f"**{name} is left out: {why}**"
+        yield ""
+
+
+def goals_text(found):
+    yield "## Goals"
+    yield ""
+    if not found:
+        yield "None was measured in this run."
+        yield ""
+        return
+    missed = sum(not one["met"] for one in found)
+    yield f"{len(found) - missed} met, {missed} missed."
+    yield ""
+    yield from table(("goal", "wanted", "found", ""), [
+        (one["goal"], one["wanted"], one["found"],
+         "met" if one["met"] else f"**missed** {one['by']}") for one in found])
+
+
+def shape_text(found, name):
+    facts = found.result["facts"]
+    large = name.startswith("E")
+    unit, what, form = ("CPU ms a MB", "cpu_ms_a_mb", ".2f") if large \
+        else ("CPU us a message", "cpu_us", ".0f")
+    yield f"### {name}: {facts['shapes'][name]}"
+    yield ""
+    rows = []
+    for peer in found.peers:
+        if not found.of(name, peer, what):
+            continue
+        more = found.ratio(name, peer, "postern", what)
+        system = found.of(name, peer, "system_part")
+        rows.append((
+            facts["peers"][peer]["title"], shown(found.of(name, peer, what), form),
+            f"{more['median']:.1f}" if more else "-",
+            f"{system['median']:.0%}" if system else "-",
+            shown(found.of(name, peer, "rate"), ".1f" if large else ".0f"),
+            shown(found.of(name, peer, "taken"), ".1f" if large else ".0f"),
+            *(f"{found.of(name, peer, which)['median']:.1f}" for which in figures_.PERCENTILES),
+            f"{found.of(name, peer, 'memory_mib')['max']:.0f}"))
+    yield from table(("server", unit, "times Postern", "of it kernel", "messages/s, relayed",
+                      "messages/s, answered 250", "p50 ms", "p90", "p99", "p99.9",
+                      "memory MiB (PSS)"), rows)
+    if name == "B":
+        parts = [(facts["peers"][peer]["title"], found.of("B", peer, "resumed"))
+                 for peer in found.peers]
+        yield "Sessions that were resumed: " + ", ".join(
+            f"{title} {part['median']:.0%}" for title, part in parts if part) + "."
+        yield ""
+    plot = plots.name(name)
+    if plot in found.plotted:
+        yield f"![{name}]({plot})"
+        yield ""
+
+
+def bare_text(found):
+    if not found.result["handshakes"]:
+        return
+    yield "## The bare handshake"
+    yield ""
+    yield ("CPU us of a server that does nothing but a full TLS 1.3 handshake with the same "
+           "certificate, by OpenSSL: "
+           f"{shown(found.bare('memory_us'), '.0f')} between two objects in memory; "
+           f"{shown(found.bare('socket_us'), '.0f')} with accepting and closing the connection.")
+    yield ""
+
+
+def idle_text(found):
+    if not found.result["idle"]:
+        return
+    yield "## G: memory of idle sessions"
+    yield ""
+    yield ("Proportional set size of all processes of a freshly started server, with the sessions "
+           "open, less the same before them. What the kernel keeps for sockets is not in it.")
+    yield ""
+    titles = found.result["facts"]["peers"]
+    yield from table(("server", "sessions", "", "KiB each", "MiB in all", "processes"), [
+        (titles[one["peer"]]["title"], one["sessions"], "TLS" if one["tls"] else "plaintext",
+         f"{one['octets_each'] / 1024:.1f}", f"{one['after']['octets'] / 2**20:.0f}",
+         one["after"]["processes"]) for one in found.result["idle"]])
+    for one in found.result["idle"]:
+        if one["peer"] == "postern" and one["sessions"] < one["wanted"]:
+            yield (f"{one['wanted']} were wanted; this machine allows a process fewer open files "
+                   "(`ulimit -n -H`).")
+            yield ""
+
+
+def million_text(found):
+    cell = found.result["million"]
+    if not cell:
+        return
+    yield f"## H: {cell['count']} messages in one go"
+    yield ""
+    memory = [octets / 2**20 for _, octets, _ in cell["memory"]]
+    yield (f"4 KB, 100 a connection, STARTTLS. {cell['wall_s']:.0f} s, "
+           f"{cell['count'] / cell['wall_s']:.0f} messages/s; memory (PSS) {memory[0]:.0f} MiB at the "
+           f"start, {max(memory):.0f} at most, {memory[-1]:.0f} at the end. "
+           + (f"Not as it should be: {cell['wrong']}" if cell["wrong"] else "All arrived once."))
+    yield ""
+    yield from table(["tenth", *range(1, 11)],
+                     [["messages/s", *(f"{value:.0f}" for value in cell["tenths"])]])
+    if plots.name("H") in found.plotted:
+        yield f"![H]({plots.name('H')})"
+        yield ""
+
+
+def settings_text(facts):
+    yield "## Servers and their settings"
+    yield ""
+    for peer in facts["peers"].values():
+        yield f"**{peer['version']}.** {peer['durable']}. Tuning:"
+        yield ""
+        yield from (f"- {line}" for line in peer["tuning"])
+        if peer["messages_max"]:
+            yield f"- at most {peer['messages_max']} messages a run"
+        if peer["concurrency_max"] < 1000:
+            yield f"- driven by at most {peer['concurrency_max']} connections at a time"
+        yield ""
+    yield NGINX
+    yield ""
+
+
+def doubts_text(found):
+    yield "## What to bear in mind"
+    yield ""
+    yield from (f"- {line}" for line in CAVEATS)
+    for peer in found.peers:
+        parts = [figures_.agreement(cell) for key, cell in found.cells.items() if key[1] == peer]
+        part = figures_.spread(parts)
+        if part:
+            title = found.result["facts"]["peers"][peer]["title"]
+            yield (f"- {title}: the sum over /proc of its processes and of children they waited for "
+                   f"is {part['median']:.0%} ({part['min']:.0%} to {part['max']:.0%}) of the control "
+                   "group's figure, which is the one used.")
+    yield ""
+
+
+def failures_text(result):
+    if not result["failures"]:
+        return
+    yield "## What went wrong"
+    yield ""
+    yield "Runs that are named here are in no figure."
+    yield ""
+    yield from (f"- {line}" for line in result["failures"])
+    yield ""
+
+
+def text(found):
+    result = found.result
+    yield from head_text(result["facts"])
+    yield from goals_text(result["goals"])
+    yield from bare_text(found)
+    yield "## Shapes"
+    yield ""
+    for name in found.shapes:
+        yield from shape_text(found, name)
+    if result["enters"]:
+        one = result["enters"]
+        yield (f"io_uring_enter calls of Postern in C, in a run of its own: {one['calls']} for "
+               f"{one['messages']} messages, {one['calls'] / one['messages']:.2f} each, counted by "
+               f"{one['by']}.")
+        yield ""
+    yield from idle_text(found)
+    yield from million_text(found)
+    yield from settings_text(result["facts"])
+    yield from doubts_text(found)
+    yield from failures_text(result)
+
+
+def write(folder, result):
+    """All files of the report into the folder."""
+    os.makedirs(folder, exist_ok=True)
+    if result["million"]:
+        result["million"]["tenths"] = extras.tenths(result["million"])
+    found = figures_.Figures(result)
+    result["goals"] = figures_.goals(found)
+    found.plotted = plots.draw(folder, found)
+    with open(os.path.join(folder, "compare.json"), "w", encoding="utf-8") as file:
+        json.dump(result, file, indent=1)
+        file.write("\n")
+    with open(os.path.join(folder, "REPORT.md"), "w", encoding="utf-8") as file:
+        file.write("\n".join(text(found)).rstrip("\n") + "\n")
