@@ -142,10 +142,14 @@ def idle(peer, tls, wanted):
             load.kill()
             load.wait()
         reader.join(5)
+        told = load.stdout.read()
         load.stdout.close()
         peer.rig.loads.remove(load)
-    if not opened:
-        raise rig_.Wrong(f"G, {peer.title}: {count} sessions were not opened: {''.join(lines)[-300:]}")
+    report = json.loads(told or "{}")
+    lost = report.get("failed", 0) + report.get("lost", 0)
+    if not opened or report.get("sessions") != count or lost:
+        raise rig_.Wrong(f"{peer.title}: of {count} sessions {report.get('sessions', 0)} were opened "
+                         f"and {lost} lost {report.get('failures')} {''.join(lines)[-300:]}")
     return {"peer": peer.name, "tls": tls, "sessions": count, "wanted": wanted,
             "before": before, "after": after,
             "octets_each": (after["octets"] - before["octets"]) / count}
@@ -158,17 +162,21 @@ def ktls_offered():
     return False
 
 
-def shape_g(peers, smaller, say):
+def shape_g(peers, smaller, say, fail):
     """Every peer that can hold sessions, under TLS and in clear."""
     found = []
     for peer in peers:
         for tls in (True, False):
             wanted = peer.idle_max if tls or peer.name != "postern" \
                 else peer.idle_max * IDLE_PLAIN_FACTOR
-            if not wanted:
+            if not wanted or tls and not peer.tls:
                 continue
-            with alone(peer, f"{peer.name}-{'tls' if tls else 'plain'}") as other:
-                found.append(idle(other, tls, max(10, wanted // smaller)))
+            try:
+                with alone(peer, f"{peer.name}-{'tls' if tls else 'plain'}") as other:
+                    found.append(idle(other, tls, max(10, wanted // smaller)))
+            except rig_.Wrong as error:
+                fail(f"G: {error}")
+                continue
             say(f"G  {peer.title:<10}{'TLS' if tls else 'plaintext':<10}{found[-1]['sessions']:>7} "
                 f"sessions {found[-1]['octets_each'] / 1024:9.1f} KiB each")
     return found

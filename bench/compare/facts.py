@@ -46,7 +46,7 @@ def collect(options, peers, left_out, rig):
         "shapes": {shape.name: shape.text for shape in shapes.SHAPES.values()},
         "left_out": left_out,
         "peers": {peer.name: {"title": peer.title, "version": peer.version(),
-                              "tuning": peer.tuning, "durable": peer.durable,
+                              "tuning": peer.tuning, "durable": peer.durable, "note": peer.note,
                               "concurrency_max": peer.concurrency_max,
                               "messages_max": peer.messages_max} for peer in peers},
     }

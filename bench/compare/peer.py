@@ -14,8 +14,9 @@ import rig as rig_
 
 
 class Base:
-    name = title = durable = ""
+    name = title = durable = note = ""
     tuning = ()
+    tls = True                  # can it do TLS?
     chunking = False            # does it know BDAT?
     concurrency_max = 10_000    # connections at a time that it can be offered
     messages_max = 0            # of one run, 0: as many as its time allows

@@ -63,7 +63,7 @@ class Peer(private.Private):
     accounts = {"Debian-exim": "/var/spool/exim4"}
     chunking = True
     idle_max = 200
-    durable = "250 after fsync of the message's data file and header file"
+    durable = "250 after fsync of the message's data file and header file; 4 syncs a message in all"
     tuning = (
         "smtp_accept_max 500 (20); no limit of messages a connection that are delivered at once "
         "(smtp_accept_queue_per_connection 0; else those after the 10th would wait for a queue run)",

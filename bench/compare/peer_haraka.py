@@ -34,7 +34,8 @@ exports.hook_get_mx = (next) => next(OK, {{
 class Peer(peer.Base):
     name, title = "haraka", "Haraka"
     idle_max = 2000
-    durable = "250 after the message's queue file is written and fsynced"
+    durable = ("250 after the message's queue file is written and renamed; its source means to sync "
+               "the file, but with this node no fsync is called (strace)")
     tuning = (
         "nodes=cpus: one process a CPU, and a master",
         "mail goes through its own (outbound) queue, 100 deliveries at a time; the plugins are tls "

@@ -169,6 +169,8 @@ def settings_text(facts):
         yield f"**{peer['version']}.** {peer['durable']}. Tuning:"
         yield ""
         yield from (f"- {line}" for line in peer["tuning"])
+        if peer["note"]:
+            yield f"- **{peer['note']}**"
         if peer["messages_max"]:
             yield f"- at most {peer['messages_max']} messages a run"
         if peer["concurrency_max"] < 1000:

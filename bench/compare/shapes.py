@@ -26,7 +26,7 @@ class Shape:
         self.concurrency, self.slower, self.bdat, self.mix = concurrency, slower, bdat, mix
 
     def fits(self, peer):
-        return peer.chunking or not self.bdat
+        return (peer.chunking or not self.bdat) and (peer.tls or "starttls" not in self.options)
 
     def arguments(self, peer):
         concurrency = min(self.concurrency, peer.concurrency_max)
