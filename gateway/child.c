@@ -111,7 +111,8 @@ static void reload_material(struct child *child, int fd)
 		return;
 	}
 	if (fd >= 0) {
-		if (published_material(published, child->facts->config, fd, &err) != 0) {
+		if (published_material(
+			    published, child->facts->config, child->facts->kernel, fd, &err) != 0) {
 			reload_end(child, &err);
 			return;
 		}
@@ -510,7 +511,7 @@ static int published_take(struct child *child, struct err *err)
 		return 0;
 	if (channel_receive(facts->channel, &packet) != 0 || packet.kind != CHANNEL_MATERIAL)
 		return err_set(err, "no certificates came from the parent process");
-	return published_material(&child->published, facts->config, packet.fd, err);
+	return published_material(&child->published, facts->config, facts->kernel, packet.fd, err);
 }
 
 static int child_open(struct child *child, struct err *err)

@@ -105,8 +105,8 @@ struct published {
 };
 
 /* Take what came with a packet into their place, and close the descriptor. -1 and err: as before. */
-MUST_USE int published_material(
-	struct published *published, const struct config *config, int fd, struct err *err);
+MUST_USE int published_material(struct published *published, const struct config *config,
+	const struct tls_kernel *kernel, int fd, struct err *err);
 MUST_USE int published_policies(struct published *published, int fd, struct err *err);
 void published_free(struct published *published);
 
