@@ -6,6 +6,10 @@
  * each domain as a sender would, from here, and says what a sender will do about what it found. Where the
  * two differ, that is a finding like the others. The worst finding is the exit code.
  *
+ * Each MX gets one connection. The further ones of postern-probe (old versions, an injection) would look
+ * like failing senders to the gateway's own watch, which then would never advise `enforce`, and like an
+ * attack to its fence.
+ *
  * Non-goals: asking the gateway for its own opinion (`postern -t` and reload have one), other
  * protocols than SMTP (postern-probe has them).
  */
@@ -169,6 +173,7 @@ static int domain_check(const struct options *options, const char *name, json_t 
 	struct probe_domain *seen;
 	struct err err;
 
+	settings.brief = true;
 	settings.timeout_ms = options->ms_max < PROBE_MS ? (uint32_t)options->ms_max : PROBE_MS;
 	published_take(&published, domain, host);
 	if (probe_run(&settings, name, &seen, &err) != 0)

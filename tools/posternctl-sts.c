@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * posternctl-sts.c -- the sts commands: TLS policies, what is published and what belongs to it.
+ * posternctl-sts.c -- the sts commands: what is published, and what is remembered of TLS with others.
  *
  * `records` prints lines for a zone file on stdout, notes as comments, so that the whole can be piped
  * into a file. More domains than one answer holds are asked for piece by piece.
@@ -268,6 +268,17 @@ static int watch_run(const struct options *options)
 
 /* ---- the command ---- */
 
+/* A name that JSON cannot carry would be left out of the request, and all domains be meant. */
+static bool domain_valid(const struct options *options)
+{
+	json_t *text = options->words_n > 2 ? json_string(options->words[2]) : json_null();
+	bool valid = text != NULL && json_string_length(text) <= STS_NAME_MAX &&
+		     (!json_is_string(text) || json_string_length(text) > 0);
+
+	json_decref(text);
+	return valid;
+}
+
 int sts_run(struct options *options)
 {
 	const char *word = options->words_n > 1 ? options->words[1] : "records";
@@ -286,6 +297,8 @@ int sts_run(struct options *options)
 			return usage_wrong("--limit does not go with sts ", word);
 		if (options->probe_given && !(actions[i].takes & TAKES_PROBE))
 			return usage_wrong("options of check do not go with sts ", word);
+		if (!domain_valid(options))
+			return usage_wrong("not a domain: ", options->words[2]);
 		return actions[i].run(options);
 	}
 	return usage_wrong("there is no command sts ", word);

@@ -219,9 +219,10 @@ int probe_host_run(struct probe_dns *dns, const struct probe_settings *settings,
 	addresses_find(dns, settings, port, host);
 	if (first_look(settings, host, err) != 0)
 		return -1;
-	if (host->trial.outcome == PROBE_NO_TLS || host->trial.outcome == PROBE_TLS)
+	if (!settings->brief &&
+		(host->trial.outcome == PROBE_NO_TLS || host->trial.outcome == PROBE_TLS))
 		versions_look(settings, host);
-	if (host->trial.outcome == PROBE_TLS && !settings->implicit_tls)
+	if (!settings->brief && host->trial.outcome == PROBE_TLS && !settings->implicit_tls)
 		host->injection = inject(settings, host);
 	if (!settings->no_dane && !host->is_numeric && dns != NULL) {
 		probe_dane_look(dns, host->name, port, mx_secure, host->answers, &host->dane);

@@ -79,6 +79,7 @@ struct probe_settings {
 	bool implicit_tls;
 	bool no_sts;
 	bool no_dane;         /* and no DNSSEC at all */
+	bool brief;           /* one connection a host: versions and the like stay unknown */
 	uint16_t port;        /* 0: the protocol's */
 	uint32_t timeout_ms;  /* of a connection from its start to its end, a question, a policy */
 	const char *address;  /* connect there, whatever DNS says */

@@ -127,17 +127,30 @@ static void upgrade_put(const struct probe_host *host, bool implicit)
 		line("why", trial->why);
 }
 
-static void session_put(const struct probe_host *host)
+static void versions_put(const struct probe_host *host)
 {
-	const struct probe_trial *trial = &host->trial;
-
-	if (trial->outcome < PROBE_NO_TLS)
-		return;
 	line_begin("versions");
 	for (size_t i = 0; i < PROBE_VERSIONS; i++)
 		printf("%s%s %s", i > 0 ? ", " : "", probe_version_text(i),
 			probe_accepts_text(host->accepts[i]));
 	putchar('\n');
+}
+
+static void resumption_put(const struct probe_host *host)
+{
+	line_begin("resumption");
+	printf("1.2 %s, 1.3 %s\n", probe_resumption_text(host->resumption[2]),
+		probe_resumption_text(host->resumption[3]));
+}
+
+static void session_put(const struct probe_host *host, bool brief)
+{
+	const struct probe_trial *trial = &host->trial;
+
+	if (trial->outcome < PROBE_NO_TLS)
+		return;
+	if (!brief)
+		versions_put(host);
 	if (trial->outcome != PROBE_TLS)
 		return;
 	line_begin("session");
@@ -145,9 +158,8 @@ static void session_put(const struct probe_host *host)
 		trial->group[0] != '\0' ? ", " : "", trial->group,
 		trial->signature[0] != '\0' ? ", signed " : "", trial->signature,
 		trial->handshake_ms);
-	line_begin("resumption");
-	printf("1.2 %s, 1.3 %s\n", probe_resumption_text(host->resumption[2]),
-		probe_resumption_text(host->resumption[3]));
+	if (!brief)
+		resumption_put(host);
 	if (host->injection != PROBE_INJECT_UNTRIED)
 		line("injection", probe_injection_text(host->injection));
 	if (trial->extensions[0] != '\0')
@@ -245,7 +257,7 @@ static void host_put(const struct probe_domain *domain, const struct probe_host 
 	addresses_put(host);
 	if (host->addresses_n > 0) {
 		upgrade_put(host, settings->implicit_tls);
-		session_put(host);
+		session_put(host, settings->brief);
 		chain_put(host);
 	}
 	if (domain->is_domain && sts->state == PROBE_STS_POLICY &&

@@ -463,7 +463,7 @@ static void judge_host(const struct bench *bench)
 	if (trial->outcome == PROBE_NO_TLS)
 		FIND(bench, tls_severity(bench), "tls-failed", tls_sender(bench),
 			"the handshake fails: %s", trial->why);
-	if (trial->outcome >= PROBE_NO_TLS)
+	if (trial->outcome >= PROBE_NO_TLS && !bench->settings->brief)
 		judge_versions(bench);
 	if (trial->outcome != PROBE_TLS)
 		return;

@@ -693,6 +693,7 @@ static const struct {
 		"x.example: no policy is published"},
 	{GATEWAY_GOOD, "-s sock -j sts records x.example", 4, "\"domains\": []",
 		"no policy is published"},
+	{GATEWAY_GOOD, "-s sock sts records \xff", 2, NULL, "not a domain: "},
 	{GATEWAY_GOOD, "-s sock sts record", 2, NULL, "there is no command sts record"},
 	{GATEWAY_GOOD, "-s sock sts records a b", 2, NULL, "not understood: b"},
 	{GATEWAY_GOOD, "-s sock sts report", 0,

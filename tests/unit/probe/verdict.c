@@ -278,6 +278,23 @@ Test(verdict, rows)
 	}
 }
 
+/* What was not asked for is not unknown either. */
+Test(verdict, a_brief_look_says_nothing_of_versions)
+{
+	static const struct probe_settings brief = {.brief = true}, full = {.brief = false};
+	struct probe_domain *domain = world_make(WORLD_ENFORCE);
+	struct probe_host *host = &domain->hosts[0];
+
+	for (size_t i = 0; i < PROBE_VERSIONS; i++)
+		host->accepts[i] = PROBE_ACCEPTS_UNKNOWN;
+	host->injection = PROBE_INJECT_UNTRIED;
+	probe_judge(domain, &brief, NOW);
+	cr_expect_null(find(domain, "tls-unknown"));
+	probe_judge(domain, &full, NOW);
+	cr_expect_not_null(find(domain, "tls-unknown"));
+	world_free(domain);
+}
+
 Test(verdict, a_good_world_has_nothing_above_a_note)
 {
 	static const struct probe_settings settings = {0};
