@@ -161,9 +161,11 @@ void show_policies(const json_t *sts)
 
 /* ---- watch ---- */
 
-/* "certificate 3, version 1", and their sum. */
-static json_int_t failures_format(char *out, size_t n, const json_t *failures)
+/* "certificate 3, version 1", with who was the last where that is known; and their sum. */
+static json_int_t failures_format(char *out, size_t n, const json_t *row)
 {
+	const json_t *failures = json_object_get(row, "failures");
+	const json_t *peers = json_object_get(row, "last_peers");
 	json_int_t sum = 0;
 	size_t used = 0;
 	const char *reason;
@@ -172,9 +174,13 @@ static json_int_t failures_format(char *out, size_t n, const json_t *failures)
 	snprintf(out, n, "-");
 	json_object_foreach((json_t *)failures, reason, value)
 	{
+		const char *peer = json_string_value(json_object_get(peers, reason));
+
 		if (used < n)
-			used += (size_t)snprintf(out + used, n - used, "%s%s %lld",
-				used > 0 ? ", " : "", reason, (long long)json_integer_value(value));
+			used += (size_t)snprintf(out + used, n - used, "%s%s %lld%s%s%s",
+				used > 0 ? ", " : "", reason, (long long)json_integer_value(value),
+				peer != NULL ? " (" : "", peer != NULL ? peer : "",
+				peer != NULL ? ")" : "");
 		sum += json_integer_value(value);
 	}
 	return sum;
@@ -183,13 +189,12 @@ static json_int_t failures_format(char *out, size_t n, const json_t *failures)
 /* A row's columns by their keys; "failures" is their sum, "why" what they are. */
 static void watch_cell(const char *const *keys, const json_t *row, int column, char *out, size_t n)
 {
-	const json_t *failures = json_object_get(row, "failures");
 	char why[SHOW_CELL_MAX];
 
 	if (strcmp(keys[column], "failures") == 0)
-		snprintf(out, n, "%lld", (long long)failures_format(why, sizeof(why), failures));
+		snprintf(out, n, "%lld", (long long)failures_format(why, sizeof(why), row));
 	else if (strcmp(keys[column], "reasons") == 0)
-		(void)failures_format(out, n, failures);
+		(void)failures_format(out, n, row);
 	else
 		(void)text_of(row, keys[column], out, n);
 }
@@ -242,7 +247,8 @@ static const struct {
 	{"domains", "domains_total", "domains of recipients",
 		{{"MAIL TO", "TLS", "CLEAR", NULL}, recipient_cell, 0x6}},
 	{"hosts", "hosts_total", "names",
-		{{"NAME ASKED FOR", "HANDSHAKES", "FAILED", "BY REASON", NULL}, host_cell, 0x6}},
+		{{"NAME ASKED FOR", "HANDSHAKES", "FAILED", "BY REASON (LAST)", NULL}, host_cell,
+			0x6}},
 	{"downgraded", "downgraded_total", "such senders",
 		{{"USED TLS BEFORE", "FIRST", "LAST TLS", "LAST CLEAR", "TLS", "CLEAR", "DAYS",
 			 NULL},

@@ -65,22 +65,33 @@ struct sum {
 	uint64_t messages[WATCH_WAYS];
 	uint64_t handshakes;
 	uint64_t failures[WATCH_FAILURES];
+	uint8_t peers[WATCH_FAILURES][WATCH_ADDRESS]; /* the last one each */
 };
 
-static int row_compare(const void *a, const void *b)
-{
-	const struct watch_row *left = *(const struct watch_row *const *)a;
-	const struct watch_row *right = *(const struct watch_row *const *)b;
+struct found {
+	const struct watch_row *row;
+	uint32_t day;
+};
 
+static int name_compare(const struct watch_row *left, const struct watch_row *right)
+{
 	return left->kind != right->kind ? left->kind - right->kind
 					 : strcmp(left->name, right->name);
 }
 
-/* All rows of the days from `first` on that are asked for, by kind and name; NULL: none. */
-static const struct watch_row **rows_of(
+static int found_compare(const void *a, const void *b)
+{
+	const struct found *left = a, *right = b;
+	int order = name_compare(left->row, right->row);
+
+	return order != 0 ? order : (left->day > right->day) - (left->day < right->day);
+}
+
+/* All rows of the days from `first` on that are asked for, by kind, name and day; NULL: none. */
+static struct found *rows_of(
 	struct watch *watch, uint32_t first, const struct watch_question *question, size_t *n)
 {
-	const struct watch_row **rows = NULL;
+	struct found *rows = NULL;
 	size_t max = 0;
 
 	*n = 0;
@@ -95,23 +106,27 @@ static const struct watch_row **rows_of(
 			for (const struct watch_row *row = watch->days[i].rows[k]; row != NULL;
 				row = row->next) {
 				if (is_row_asked(question, row))
-					rows[(*n)++] = row;
+					rows[(*n)++] = (struct found){row, watch->days[i].day};
 			}
 		}
 	}
 	if (rows != NULL)
-		qsort(rows, *n, sizeof(*rows), row_compare);
+		qsort(rows, *n, sizeof(*rows), found_compare);
 	return rows;
 }
 
+/* Days come in their order: the last peer is the newest day's. */
 static void sum_add(struct sum *sum, const struct watch_row *row)
 {
 	sum->row = row;
 	sum->handshakes += row->handshakes;
 	for (size_t k = 0; k < WATCH_WAYS; k++)
 		sum->messages[k] += row->messages[k];
-	for (size_t k = 0; k < WATCH_FAILURES; k++)
+	for (size_t k = 0; k < WATCH_FAILURES; k++) {
 		sum->failures[k] += row->failures[k];
+		if (row->failures[k] > 0)
+			memcpy(sum->peers[k], row->peers[k], WATCH_ADDRESS);
+	}
 }
 
 /* What is wrong: mail in clear, handshakes that failed. */
@@ -137,7 +152,30 @@ static int sum_compare(const void *a, const void *b)
 	if (order == 0)
 		order = number_compare(left->handshakes + left->messages[WATCH_TLS],
 			right->handshakes + right->messages[WATCH_TLS]);
-	return order != 0 ? order : row_compare(&left->row, &right->row);
+	return order != 0 ? order : name_compare(left->row, right->row);
+}
+
+static void address_text(const uint8_t peer[WATCH_ADDRESS], char text[NETWORK_TEXT_MAX])
+{
+	struct network network = {.bits = 128};
+
+	memcpy(network.address, peer, WATCH_ADDRESS);
+	(void)network_text(&network, text);
+}
+
+/* Who failed last, by reason. */
+static json_t *peers_of(const struct sum *sum)
+{
+	json_t *out = json_object();
+	char text[NETWORK_TEXT_MAX];
+
+	for (size_t i = 0; i < WATCH_FAILURES; i++) {
+		if (sum->failures[i] == 0)
+			continue;
+		address_text(sum->peers[i], text);
+		(void)json_object_set_new(out, watch_failure_words[i], json_string(text));
+	}
+	return out;
 }
 
 static json_t *sum_json(const struct sum *sum)
@@ -146,8 +184,9 @@ static json_t *sum_json(const struct sum *sum)
 		return json_pack("{s:s, s:I, s:I}", "domain", sum->row->name, "tls",
 			(json_int_t)sum->messages[WATCH_TLS], "clear",
 			(json_int_t)sum->messages[WATCH_CLEAR]);
-	return json_pack("{s:s, s:I, s:o}", "host", sum->row->name, "handshakes",
-		(json_int_t)sum->handshakes, "failures", failures_of(sum->failures));
+	return json_pack("{s:s, s:I, s:o, s:o}", "host", sum->row->name, "handshakes",
+		(json_int_t)sum->handshakes, "failures", failures_of(sum->failures), "last_peers",
+		peers_of(sum));
 }
 
 /* Those of one kind, the worst first. */
@@ -171,20 +210,20 @@ static void names_show(struct watch *watch, uint32_t first, const struct watch_q
 	uint32_t limit, json_t *out)
 {
 	size_t rows_n, n = 0;
-	const struct watch_row **rows = rows_of(watch, first, question, &rows_n);
+	struct found *rows = rows_of(watch, first, question, &rows_n);
 	struct sum *sums = calloc(rows_n + 1, sizeof(*sums));
 
 	for (size_t i = 0; sums != NULL && i < rows_n; i++) {
-		if (i > 0 && row_compare(&rows[i - 1], &rows[i]) != 0)
+		if (i > 0 && name_compare(rows[i - 1].row, rows[i].row) != 0)
 			n++;
-		sum_add(&sums[n], rows[i]);
+		sum_add(&sums[n], rows[i].row);
 	}
 	n += rows_n > 0;
 	if (sums == NULL)
 		n = 0;
 	else
 		qsort(sums, n, sizeof(*sums), sum_compare);
-	free((void *)rows);
+	free(rows);
 	sums_show(sums, n, WATCH_KIND_DOMAIN, limit, "domains", out);
 	sums_show(sums, n, WATCH_KIND_HOST, limit, "hosts", out);
 	free(sums);
@@ -308,14 +347,6 @@ static const char *const result_types[WATCH_FAILURES] = {
 	[WATCH_CLOSED] = "validation-failure",
 	[WATCH_OTHER] = "validation-failure",
 };
-
-static void address_text(const uint8_t peer[WATCH_ADDRESS], char text[NETWORK_TEXT_MAX])
-{
-	struct network network = {.bits = 128};
-
-	memcpy(network.address, peer, WATCH_ADDRESS);
-	(void)network_text(&network, text);
-}
 
 static json_t *details_of(const struct watch_row *row, uint64_t *failed)
 {

@@ -355,11 +355,14 @@ static void sts_watch(const struct control_sts_request *request, struct json_t *
 		"a\x1b.example", "kind", "domain", "first", "2026-11-01", "last_tls", "2026-11-20",
 		"last_clear", "2026-11-21", "tls", 9, "clear", 1, "downgrades", 1);
 
-	*answer = json_pack("{s:b, s:{s:b, s:s, s:i, s:o, s:[{s:s,s:i,s:i}], s:i, s:o, s:i, s:o}}",
+	*answer = json_pack(
+		"{s:b, s:{s:b, s:s, s:i, s:o, s:[{s:s,s:i,s:i}], s:i, s:[{s:s,s:i,s:{s:i},s:{s:s}}], "
+		"s:o, s:i, s:o}}",
 		"ok", 1, "sts", "on", strcmp(request->domain, "off.example") != 0, "since",
 		"2026-11-01", "senders", 4, "days", days, "domains", "domain", "example.org", "tls",
-		3, "clear", 2, "domains_total", (int)request->limit, "downgraded", senders,
-		"downgraded_total", 1, "policies",
+		3, "clear", 2, "domains_total", (int)request->limit, "hosts", "host",
+		"mx.example.org", "handshakes", 6, "failures", "sni", 2, "last_peers", "sni",
+		"192.0.2.7\x1b", "downgraded", senders, "downgraded_total", 1, "policies",
 		json_pack("[{s:s, s:s, s:i, s:i, s:s, s:s}]", "domain", "example.org", "mode",
 			"testing", "calm_days", 14, "enforce_days", 14, "advice", "enforce", "why",
 			"you decide"));
@@ -731,6 +734,9 @@ static const struct {
 		"  MAIL TO      TLS  CLEAR\n"
 		"  example.org    3      2\n"
 		"  and 6 more domains of recipients\n"
+		"\n"
+		"  NAME ASKED FOR  HANDSHAKES  FAILED  BY REASON (LAST)\n"
+		"  mx.example.org           6       2  sni 2 (192.0.2.7?)\n"
 		"\n"
 		"  USED TLS BEFORE  FIRST       LAST TLS    LAST CLEAR  TLS  CLEAR  DAYS\n"
 		"  a?.example       2026-11-01  2026-11-20  2026-11-21    9      1     1\n"

@@ -318,17 +318,22 @@ Test(watch, lists_are_bounded_and_the_worst_comes_first)
 		watch_recipient(watch, span_str("theirs.example"), true);
 	for (unsigned i = 0; i < 5; i++)
 		watch_handshake_done(watch, "mx.theirs.example");
+	now_us += DAY_US;
+	watch_handshake_failed(watch, peer_a, ours, WATCH_CERTIFICATE);
 	shown = watch_show(watch, &first);
 	one = json_array_get(json_object_get(shown, "domains"), 0);
 	cr_expect_str_eq(json_string_value(json_object_get(one, "domain")), "ours.example");
 	cr_expect_eq(list_n(shown, "domains") * 10 + (size_t)number(shown, "domains_total"), 12);
 	one = json_array_get(json_object_get(shown, "hosts"), 0);
 	cr_expect_str_eq(json_string_value(json_object_get(one, "host")), "mx.ours.example");
+	cr_expect_str_eq(json_string_value(json_object_get(
+				 json_object_get(one, "last_peers"), "certificate")),
+		"192.0.2.1", "the newest day's");
 	cr_expect_eq(list_n(shown, "hosts") * 10 + (size_t)number(shown, "hosts_total"), 13);
 	cr_expect_eq(list_n(shown, "clear") * 10 + (size_t)number(shown, "clear_total"), 12);
 	json_decref(shown);
 	shown = watch_show(watch, &domain);
-	one = json_array_get(json_object_get(shown, "days"), 0);
+	one = json_array_get(json_object_get(shown, "days"), 1);
 	cr_expect_eq(number(one, "tls") * 10 + number(one, "clear"), 11);
 	cr_expect_eq(number(one, "handshakes"), 1);
 	cr_expect_eq(json_object_size(json_object_get(one, "failures")), 1);
