@@ -19,6 +19,12 @@ BENCH_TEST_OBJ = $(BENCH_LIB_OBJ) $(patsubst %,$(BUILD)/obj/bench/%.o,load/conte
 $(BUILD)/tests/unit/bench: $(BENCH_TEST_OBJ)
 $(BUILD)/tests/unit/bench: PKG_LIBS += -lm
 
+# So does the fuzzer of what they read.
+FUZZ_BENCH_OBJ = $(patsubst %,$(BUILD_ROOT)/fuzz/obj/bench/lib/%.o,mark reply)
+$(BUILD_ROOT)/fuzz/bench_dialog: FUZZ_OBJ += $(FUZZ_BENCH_OBJ)
+$(BUILD_ROOT)/fuzz/bench_dialog: $(FUZZ_BENCH_OBJ)
+.SECONDARY: $(FUZZ_BENCH_OBJ)
+
 # Tools of bench/fence/run: built for tests, not installed.
 BENCH_FLOOD_OBJ = $(patsubst %,$(BUILD)/obj/bench/fence/%.o,flood syn talk)
 $(BUILD)/bench/flood: $(BENCH_FLOOD_OBJ) $(BENCH_LIB_OBJ) $(BENCH_BASE_OBJ)
