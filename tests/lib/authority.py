@@ -65,6 +65,7 @@ class Certificate:
 
     def __init__(self, chain, key, kind):
         self.chain, self.key, self.kind = chain, key, kind
+        self._public_keys = {}      # two processes each: many records want the same one
 
     def context(self):
         """A server's TLS context that keeps the server names it was asked for in `names`."""
@@ -83,8 +84,10 @@ class Certificate:
 
     def public_key(self, number=0):
         """Its SubjectPublicKeyInfo, DER."""
-        pem = openssl("x509", "-inform", "DER", "-noout", "-pubkey", input=self.der(number))
-        return openssl("pkey", "-pubin", "-outform", "DER", input=pem)
+        if number not in self._public_keys:
+            pem = openssl("x509", "-inform", "DER", "-noout", "-pubkey", input=self.der(number))
+            self._public_keys[number] = openssl("pkey", "-pubin", "-outform", "DER", input=pem)
+        return self._public_keys[number]
 
     def tlsa(self, usage=3, selector=1, matching=1, wrong=False):
         """A TLSA record's data: of the leaf for usages 1 and 3, of the authority for 0 and 2."""

@@ -150,10 +150,10 @@ def enforce(title, rfc, to, report=None, **answer):
                 report=report)
 
 
-def body(title, rfc, to, *lines, end="\r\n"):
+def body(title, rfc, to, *lines, end="\r\n", report=None, **answer):
     """The same with that text as policy; MX stands for the MX's name."""
-    return enforce(title, rfc, to, MISMATCH if to == DEFERRED else INVALID,
-                   body=text(*lines, end=end))
+    return enforce(title, rfc, to, report or (MISMATCH if to == DEFERRED else INVALID),
+                   body=text(*lines, end=end), **answer)
 
 
 def changed(title, rfc, to, then, report=None, **more):
@@ -283,6 +283,8 @@ CASES = (
             {"refused": True}, policy={"max_age": 2}),
     changed("max_age is over, the host answers", "8461 3.2: fetched again", DEFERRED,
             {"mode": "enforce"}, MISMATCH, policy={"max_age": 2}),
-    # Last, for it takes as long as a fetch may.
-    enforce("a slow body", "8461 3.3: a limit of time", DELIVERED, FETCH, slow=True),
+    # Last, for they take long.
+    body("slow, 20 seconds", "8461 3.3: in time", DEFERRED, VERSION, MODE, MX, AGE, slow=True),
+    body("slow, above a minute", "8461 3.3: a limit of time", DELIVERED, VERSION, MODE, MX,
+         "x-line: " + "y" * 400, AGE, slow=True, report=FETCH),
 )
