@@ -19,7 +19,7 @@ tests='libcriterion-dev libclang-rt-14-dev clang-format clang-tidy python3
 	gnutls-bin curl msmtp mandoc qemu-system-x86 busybox-static cpio kmod xz-utils
 	lmdb-utils iproute2'
 optional='postfix dovecot-lmtpd dovecot-imapd unbound nsd ldnsutils nginx postfix-mta-sts-resolver
-	testssl.sh sslscan'
+	testssl.sh sslscan python3-dkim'
 
 case "${1:-all}" in
 build) wanted=$build maybe= ;;
