@@ -187,29 +187,27 @@ def shape_g(peers, smaller, say, fail):
 
 def shape_h(peer, count, say):
     """Throughput in tenths and memory over time, of a fresh Postern."""
-    options = ["--verify", "--threads", "2", "--concurrency", "20", "--messages", "100",
-               *shapes.TLS, "--count", str(count)]
+    sink = peer.rig.sink
     with alone(peer, "postern-h") as other:
-        sink, memory, began = rig_.Sink(other.rig), [], time.monotonic()
-        try:
-            result = {}
-            worker = threading.Thread(target=lambda: result.update(report=other.rig.load(
-                other.port, *options, seconds=MILLION_SECONDS)))
-            # The load dies with the thread that started it, so this one is joined, whatever happens.
-            worker.start()
-            while worker.is_alive():
-                worker.join(MEMORY_EVERY_SECONDS)
-                memory.append((time.monotonic() - began, other.account.memory()["octets"],
-                               sink.count()))
-            if "report" not in result:
-                raise rig_.Wrong("H: the load failed")
-            arrived = shapes.settle(other, sink, result["report"]["accepted"])
-            cpu = other.account.cpu()
-        finally:
-            summary = sink.stop()
+        seen, memory, began = sink.summary(), [], time.monotonic()
+        options = [*shapes.numbering(seen), "--threads", "2", "--concurrency", "20", "--messages",
+                   "100", *shapes.TLS, "--count", str(count)]
+        result = {}
+        worker = threading.Thread(target=lambda: result.update(report=other.rig.load(
+            other.port, *options, seconds=MILLION_SECONDS)))
+        worker.start()      # the load dies with this thread, which waits for it
+        while worker.is_alive():
+            worker.join(MEMORY_EVERY_SECONDS)
+            memory.append((time.monotonic() - began, other.account.memory()["octets"],
+                           sink.summary()["messages"] - seen["messages"]))
+        if "report" not in result:
+            raise rig_.Wrong("the load failed")
+        report = result["report"]
+        arrived = shapes.settle(other, seen["messages"] + report["accepted"])
+        summary, cpu = shapes.since(sink.summary(), seen), other.account.cpu()
     say(f"H  {count} messages in {arrived - began:.1f} s")
-    return {"count": count, "load": result["report"], "sink": summary, "wall_s": arrived - began,
-            "memory": memory, "cpu": cpu, "wrong": shapes.wrong(result["report"], summary)}
+    return {"count": count, "load": report, "sink": summary, "wall_s": arrived - began,
+            "memory": memory, "cpu": cpu, "wrong": shapes.wrong(report, summary)}
 
 
 def tenths(cell):

@@ -30,11 +30,10 @@ def disk(folder):
 
 
 def collect(options, peers, left_out, rig):
-    git = ["git", "-C", rig_.TOP]
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "command": shlex.join(["bench/compare/run", *sys.argv[1:]]),
-        "commit": rig_.output([*git, "describe", "--always", "--dirty"]),
+        "commit": rig_.output([rig_.program("postern"), "-V"]).splitlines()[0],
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu_model(), "cpus": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory_gib(), 1), "disk": disk(rig.folder),
@@ -46,7 +45,7 @@ def collect(options, peers, left_out, rig):
         "shapes": {shape.name: shape.text for shape in shapes.SHAPES.values()},
         "left_out": left_out,
         "peers": {peer.name: {"title": peer.title, "version": peer.version(),
-                              "tuning": peer.tuning, "durable": peer.durable, "note": peer.note,
+                              "tuning": list(peer.tuning), "durable": peer.durable, "note": peer.note,
                               "concurrency_max": peer.concurrency_max,
                               "messages_max": peer.messages_max} for peer in peers},
     }

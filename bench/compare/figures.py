@@ -106,13 +106,13 @@ class Figures:
         return spread(upper[n] / lower[n] for n in upper if lower.get(n))
 
     def bare(self, what):
-        return spread(one[what] for one in self.result["handshakes"])
+        return spread(one[what] for one in self.result["handshakes"] if one)
 
     def over_bare(self, what):
         """Postern's CPU time of a message in A against the bare handshake of its round."""
         found = self.by_round("A", "postern", "cpu_us")
-        return spread(value / self.result["handshakes"][n][what] for n, value in found.items()
-                      if n < len(self.result["handshakes"]))
+        bare = dict(enumerate(self.result["handshakes"]))
+        return spread(value / bare[n][what] for n, value in found.items() if bare.get(n))
 
     def bdat_to_data(self):
         data = self.by_round("E-data", "postern", "cpu_ms_a_mb")

@@ -155,7 +155,7 @@ def million_text(found):
            f"start, {max(memory):.0f} at most, {memory[-1]:.0f} at the end. "
            + (f"Not as it should be: {cell['wrong']}" if cell["wrong"] else "All arrived once."))
     yield ""
-    yield from table(["tenth", *range(1, 11)],
+    yield from table(["tenth", *map(str, range(1, 11))],
                      [["messages/s", *(f"{value:.0f}" for value in cell["tenths"])]])
     if plots.name("H") in found.plotted:
         yield f"![H]({plots.name('H')})"

@@ -170,36 +170,39 @@ class Account:
 
 
 class Sink:
-    """postern-sink for one run, on the port that all servers relay to. It checks what it gets."""
+    """postern-sink, on the port that all servers relay to, from the first run to the last: none of
+    them sees its next hop go away. It checks what it gets, by numbers that go on from run to run."""
 
-    def __init__(self, rig):
-        self.state = os.path.join(rig.folder, "sink.json")
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.state)
+    def __init__(self, folder, port):
+        self.state = os.path.join(folder, "sink.json")
         self.process = proc.start(
             [program("postern-sink"), "--json", "--lmtp", "--tls", "none", "--verify", "--state",
-             self.state, f"127.0.0.1:{rig.sink_port}"], files_max=FILES_MAX,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+             self.state, f"127.0.0.1:{port}"], files_max=FILES_MAX, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE)
         if not self.process.stdout.readline().startswith(b"ready"):
             raise Missing("postern-sink did not start")
 
-    def count(self):
+    def summary(self):
+        """Its counts at this moment. The file is replaced whole, so a new one is the answer."""
+        def which():
+            try:
+                return os.stat(self.state).st_ino, os.stat(self.state).st_mtime_ns
+            except FileNotFoundError:
+                return None
+        before = which()
         self.process.send_signal(signal.SIGUSR1)
-        try:
-            with open(self.state, encoding="utf-8") as file:
-                return json.load(file)["messages"]
-        except FileNotFoundError:
-            return 0
+        until(lambda: which() not in (before, None), STOP_SECONDS, "the sink's counts")
+        with open(self.state, encoding="utf-8") as file:
+            return json.load(file)
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            out, _ = self.process.communicate(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            out, _ = self.process.communicate()
-        text = out.decode()
-        return json.loads(text[text.rindex("\n{", 0, len(text)) if "\n{" in text else 0:])
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.communicate(timeout=STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.communicate()
 
 
 class Rig:
@@ -215,6 +218,7 @@ class Rig:
         self.taken = []
         self.sink_port = self.port()
         self.loads = []
+        self.sink = Sink(self.folder, self.sink_port)
 
     def port(self):
         self.taken.append(proc.free_port(self.taken))
@@ -263,4 +267,5 @@ class Rig:
             if process.poll() is None:
                 process.kill()
                 process.wait(STOP_SECONDS)
+        self.sink.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What is sent: the shapes, and one measured run of one shape at one server.
 
-A run is: a fresh sink; the load; wait until the sink has every accepted message and the server's
-queue is empty; then the server's CPU time since before the load. Messages a second are counted to
+A run is: the load; wait until the sink has every accepted message and the server's queue is empty;
+then the server's CPU time since before the load. Messages a second are counted to
 the arrival of the last one at the sink: what was only taken into a queue does not count as done.
 """
 
@@ -31,7 +31,7 @@ class Shape:
     def arguments(self, peer):
         concurrency = min(self.concurrency, peer.concurrency_max)
         count = ("--count", str(peer.messages_max)) if peer.messages_max else ()
-        return ("--verify", "--threads", "2", "--concurrency", str(concurrency), *count,
+        return ("--threads", "2", "--concurrency", str(concurrency), *count,
                 *self.options)
 
 
@@ -51,30 +51,41 @@ SHAPES = {shape.name: shape for shape in (
 )}
 
 
-def settle(peer, sink, accepted):
-    """Waits until all that was accepted has arrived; returns when that was."""
-    def done():
-        return sink.count() >= accepted
-    rig_.until(done, DRAIN_SECONDS, f"{peer.title}: {accepted} messages at the sink")
+def settle(peer, goal):
+    """Waits until the sink has so many messages in all and the queue is empty; returns when the last
+    one had come."""
+    rig_.until(lambda: peer.rig.sink.summary()["messages"] >= goal, DRAIN_SECONDS,
+               f"{peer.title}: the last messages at the sink")
     arrived = time.monotonic()
     rig_.until(lambda: peer.queued() == 0, DRAIN_SECONDS, f"{peer.title}: an empty queue")
     return arrived
 
 
+def numbering(before):
+    """Options of the load: numbers that go on where the last run ended."""
+    return "--verify", "--number-from", str(max(0, before["numbers"]["highest"] + 1)
+                                            if before["messages"] else 0)
+
+
 def measure(rig, peer, arguments, seconds):
     """One run; a cell of the result without its names."""
-    sink = rig_.Sink(rig)
-    try:
-        before, began = peer.account.cpu(), time.monotonic()
-        report = rig.load(peer.port, "--duration", f"{seconds:g}", *arguments,
-                          seconds=seconds + LOAD_MORE_SECONDS)
-        memory = peer.account.memory()
-        arrived = settle(peer, sink, report["accepted"])
-        after = peer.account.cpu()
-    finally:
-        summary = sink.stop()
+    seen = rig.sink.summary()
+    before, began = peer.account.cpu(), time.monotonic()
+    report = rig.load(peer.port, "--duration", f"{seconds:g}", *numbering(seen), *arguments,
+                      seconds=seconds + LOAD_MORE_SECONDS)
+    memory = peer.account.memory()
+    arrived = settle(peer, seen["messages"] + report["accepted"])
+    after = peer.account.cpu()
+    summary = since(rig.sink.summary(), seen)
     return {"load": report, "sink": summary, "wall_s": arrived - began, "memory": memory,
             "cpu": difference(after, before), "wrong": wrong(report, summary)}
+
+
+def since(now, before):
+    """What the sink counted meanwhile."""
+    found = {key: now[key] - before[key] for key in ("connections", "messages", "octets")}
+    return found | {key: now["numbers"][key] - before["numbers"][key]
+                    for key in ("corrupt", "unnumbered", "duplicates", "missing")}
 
 
 def difference(after, before):
@@ -92,10 +103,9 @@ def wrong(report, summary):
     if report["failed"]:
         kinds = {kind: n for kind, n in report["failures"].items() if n}
         found.append(f"{report['failed']} failed {kinds}")
-    checked = summary.get("verify") or summary
-    for key in ("corrupt", "double", "missing"):
-        if checked.get(key):
-            found.append(f"{checked[key]} {key}")
+    for key in ("corrupt", "unnumbered", "duplicates", "missing"):
+        if summary[key]:
+            found.append(f"{summary[key]} {key}")
     if summary["messages"] != report["accepted"]:
         found.append(f"{report['accepted']} accepted, {summary['messages']} arrived")
     return ", ".join(found)
