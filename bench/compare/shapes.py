@@ -6,6 +6,7 @@ then the server's CPU time since before the load. Messages a second are counted 
 the arrival of the last one at the sink: what was only taken into a queue does not count as done.
 """
 
+import threading
 import time
 
 import rig as rig_
@@ -67,18 +68,28 @@ def numbering(before):
                                             if before["messages"] else 0)
 
 
-def measure(rig, peer, arguments, seconds):
-    """One run; a cell of the result without its names."""
+def measure(rig, peer, arguments, seconds, amid=False):
+    """One run; a cell of the result without its names. Memory is looked at when the load has ended,
+    with `amid` also during it, which disturbs: many processes take long to read."""
     seen = rig.sink.summary()
     before, began = peer.account.cpu(), time.monotonic()
+    memory = []
+    look = threading.Timer(seconds * 0.6, lambda: memory.append(peer.account.memory()))
+    if amid:
+        look.start()
     report = rig.load(peer.port, "--duration", f"{seconds:g}", *numbering(seen), *arguments,
                       seconds=seconds + LOAD_MORE_SECONDS)
-    memory = peer.account.memory()
+    look.cancel()
+    memory.append(peer.account.memory())
     arrived = settle(peer, seen["messages"] + report["accepted"])
     after = peer.account.cpu()
     summary = since(rig.sink.summary(), seen)
-    return {"load": report, "sink": summary, "wall_s": arrived - began, "memory": memory,
+    return {"load": report, "sink": summary, "wall_s": arrived - began, "memory": largest(memory),
             "cpu": difference(after, before), "wrong": wrong(report, summary)}
+
+
+def largest(memory):
+    return max(memory, key=lambda one: one["octets"])
 
 
 def since(now, before):
