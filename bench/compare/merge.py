@@ -36,6 +36,7 @@ def add(folder, new):
         "handshakes": old["handshakes"] + blank + new["handshakes"],
         "enters": new["enters"] or old["enters"],
         "idle": new["idle"] or old["idle"],
+        "profiles": {**old["profiles"], **new["profiles"]},
         "million": new["million"] or old["million"],
         "failures": old["failures"] + new["failures"]}
 

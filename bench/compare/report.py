@@ -162,6 +162,25 @@ def million_text(found):
         yield ""
 
 
+def profiles_text(found):
+    kept = {name: one for name, one in found.result["profiles"].items() if one}
+    if not kept:
+        return
+    yield "## Where Postern's CPU time goes"
+    yield ""
+    yield ("Samples by the clock (perf) in runs of their own; per cent of the CPU time of all its "
+           "processes. `iou-wrk` are the kernel's threads for what io_uring cannot do at once.")
+    yield ""
+    for name, one in kept.items():
+        yield f"### {name}"
+        yield ""
+        yield ", ".join(f"{threads}: {where} {percent:.0f} %"
+                        for percent, threads, where in one["parts"] if percent >= 0.5) + "."
+        yield ""
+        yield from table(("%", "where", "function"), [
+            (f"{percent:.1f}", where, f"`{symbol}`") for percent, where, symbol in one["symbols"]])
+
+
 def settings_text(facts):
     yield "## Servers and their settings"
     yield ""
@@ -223,6 +242,7 @@ def text(found):
         yield ""
     yield from idle_text(found)
     yield from million_text(found)
+    yield from profiles_text(found)
     yield from settings_text(result["facts"])
     yield from doubts_text(found)
     yield from failures_text(result)
