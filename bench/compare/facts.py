@@ -39,7 +39,8 @@ def collect(options, peers, left_out, rig):
         "memory_gib": round(memory_gib(), 1), "disk": disk(rig.folder),
         "openssl": rig_.output(["openssl", "version"]),
         "ktls": extras.ktls_offered(),
-        "accounting": "cgroup v2" if peers and peers[0].account.folder else "/proc",
+        "accounting": "cgroup v2" if peers and peers[0].account.folder else
+        "/proc (no control group could be made: children that nobody waited for are missing)",
         "rounds": options.rounds, "seconds": options.seconds, "full": options.full,
         "only": options.only,
         "shapes": {shape.name: shape.text for shape in shapes.SHAPES.values()},

@@ -15,8 +15,10 @@ journal), nor what TCP on loopback does on the sender's time.
 """
 
 import contextlib
+import glob
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -150,23 +152,40 @@ class Account:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(STOP_SECONDS)
         if self.folder:
-            with contextlib.suppress(OSError):
-                with open(os.path.join(self.folder, "cgroup.kill"), "w", encoding="ascii") as file:
-                    file.write("1")
+            end_group(self.folder)
         elif self.process:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         if self.process:
             self.process.wait(STOP_SECONDS)
-        if self.folder:
-            until(self._remove, STOP_SECONDS, "the control group's end")
 
-    def _remove(self):
+
+def sweep(folder):
+    """What runs left that were killed outright: their servers, control groups and folders."""
+    for pattern in [os.path.join(root, "postern-bench-*") for root in CGROUP_ROOTS] + [
+            os.path.join(folder, "run-*")]:
+        for path in glob.glob(pattern):
+            pid = re.search(r"(?:postern-bench|run)-(\d+)", os.path.basename(path))
+            if not pid or os.path.exists(f"/proc/{pid[1]}"):
+                continue
+            if os.path.exists(os.path.join(path, "cgroup.kill")):
+                end_group(path)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def end_group(folder):
+    """Ends all processes of a control group that we made, and removes it."""
+    def remove():
         try:
-            os.rmdir(self.folder)
+            os.rmdir(folder)
         except OSError:
             return False
         return True
+    with contextlib.suppress(OSError):
+        with open(os.path.join(folder, "cgroup.kill"), "w", encoding="ascii") as file:
+            file.write("1")
+    until(remove, STOP_SECONDS, "the control group's end")
 
 
 class Sink:
@@ -223,6 +242,7 @@ class Rig:
     def __init__(self):
         if os.geteuid() != 0:
             raise Missing("root is needed: Postfix, Exim and OpenSMTPD start as root")
+        sweep(home())
         self.folder = os.path.join(home(), f"run-{os.getpid()}")
         os.makedirs(self.folder)
         os.chmod(self.folder, 0o755)
