@@ -34,6 +34,7 @@ exports.hook_get_mx = (next) => next(OK, {{
 class Peer(peer.Base):
     name, title = "haraka", "Haraka"
     idle_max = 2000
+    warm_factor = 3             # its engine compiles what runs often
     durable = ("250 after the message's queue file is written and renamed; its source means to sync "
                "the file, but with this node no fsync is called (strace)")
     tuning = (

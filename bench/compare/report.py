@@ -12,6 +12,7 @@ import extras
 import figures as figures_
 import plots
 
+FOREIGN_MAX = 0.05       # of the CPUs: above, the machine was not quiet
 CAVEATS = (
     "Load, sink and servers share the CPUs of one machine: messages a second say which server leaves "
     "more of it to the load, not what it could do alone. CPU time a message is the firmer figure.",
@@ -37,7 +38,9 @@ def table(head, rows):
             *("| " + " | ".join(str(field) for field in row) + " |" for row in rows), ""]
 
 
-def head_text(facts):
+def head_text(found):
+    facts = found.result["facts"]
+    foreign = figures_.spread(cell["foreign"] for cell in found.cells.values())
     yield "# Postern and others, measured"
     yield ""
     yield ("Written by `bench/compare/run`; every figure is of one run on one machine. A figure is the "
@@ -54,7 +57,13 @@ def head_text(facts):
          "user space only: this kernel has no kTLS"),
         ("CPU time by", facts["accounting"]),
         ("command", f"`{facts['command']}`"), ("load", f"{facts['seconds']:g} s a run"),
-        ("took", f"{facts['took_s']} s")])
+        ("took", f"{facts['took_s']} s"),
+        ("others' part of the CPUs meanwhile", shown(foreign, ".0%") if foreign else "-")])
+    if foreign and foreign["median"] > FOREIGN_MAX:
+        yield ("**Others were busy on this machine. CPU time a message is then some per cent too high "
+               "for all servers, and messages a second and latencies mean little; ratios are the "
+               "firmest.**")
+        yield ""
     for name, why in facts["left_out"]:
         yield f"**{name} is left out: {why}**"
         yield ""
@@ -227,7 +236,7 @@ def failures_text(result):
 
 def text(found):
     result = found.result
-    yield from head_text(result["facts"])
+    yield from head_text(found)
     yield from goals_text(result["goals"])
     yield from bare_text(found)
     yield "## Shapes"

@@ -252,6 +252,19 @@ class Rig:
         self.loads = []
         self.sink = Sink(self.folder, self.sink_port)
 
+    def foreign_clock(self):
+        """(seconds since some time, CPU seconds that all processes of the machine took, CPU seconds
+        that this process, loads that ended and the sink took)."""
+        with open("/proc/stat", encoding="ascii") as file:
+            ticks = [int(field) for field in file.readline().split()[1:9]]
+        busy = sum(ticks) - ticks[3] - ticks[4] - ticks[7]      # idle, waiting for a disk, stolen
+        with open(f"/proc/{self.sink.process.pid}/stat", encoding="ascii") as file:
+            sink = file.read().rpartition(")")[2].split()
+        mine = sum(getattr(resource.getrusage(who), part) for part in ("ru_utime", "ru_stime")
+                   for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        tick = os.sysconf("SC_CLK_TCK")
+        return (time.monotonic(), busy / tick, mine + (int(sink[11]) + int(sink[12])) / tick)
+
     def port(self):
         self.taken.append(proc.free_port(self.taken))
         return self.taken[-1]

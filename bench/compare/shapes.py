@@ -6,6 +6,7 @@ then the server's CPU time since before the load. Messages a second are counted 
 the arrival of the last one at the sink: what was only taken into a queue does not count as done.
 """
 
+import os
 import threading
 import time
 
@@ -72,7 +73,8 @@ def measure(rig, peer, arguments, seconds, amid=False):
     """One run; a cell of the result without its names. Memory is looked at when the load has ended,
     with `amid` also during it, which disturbs: many processes take long to read."""
     seen = rig.sink.summary()
-    before, began = peer.account.cpu(), time.monotonic()
+    clock = rig.foreign_clock()
+    clock, before, began = rig.foreign_clock(), peer.account.cpu(), time.monotonic()
     memory = []
     look = threading.Timer(seconds * 0.6, lambda: memory.append(peer.account.memory()))
     if amid:
@@ -83,9 +85,17 @@ def measure(rig, peer, arguments, seconds, amid=False):
     memory.append(peer.account.memory())
     arrived = settle(peer, seen["messages"] + report["accepted"])
     after = peer.account.cpu()
+    cpu, clock_after = difference(after, before), rig.foreign_clock()
     summary = since(rig.sink.summary(), seen)
     return {"load": report, "sink": summary, "wall_s": arrived - began, "memory": largest(memory),
-            "cpu": difference(after, before), "wrong": wrong(report, summary)}
+            "cpu": cpu, "foreign": foreign(clock, clock_after, cpu), "wrong": wrong(report, summary)}
+
+
+def foreign(before, after, cpu):
+    """The part of the machine's CPUs that processes took which are not of this benchmark."""
+    wall, busy, mine = (late - early for late, early in zip(after, before))
+    server = (cpu["group"] or [cpu["processes"]])[0]
+    return max(0.0, (busy - mine - server) / wall / os.cpu_count())
 
 
 def largest(memory):
