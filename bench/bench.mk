@@ -52,3 +52,7 @@ bench bench-full: deps
 	@$(MAKE) --no-print-directory all $(BUILD)/bench/handshake
 	@bench/compare/install || true
 	@BUILD=$(BUILD) exec bench/compare/run $(if $(filter bench-full,$@),--full) $(BENCH_ARGS)
+# What it adds to a session, in instructions, on an emulated machine: FENCE-INSTRUCTIONS.md.
+.PHONY: bench-fence-instructions
+bench-fence-instructions: all $(VM_PROGRAMS)
+	@BUILD=$(BUILD) exec bench/fence/instructions
