@@ -56,3 +56,9 @@ bench bench-full: deps
 .PHONY: bench-fence-instructions
 bench-fence-instructions: all $(VM_PROGRAMS)
 	@BUILD=$(BUILD) exec bench/fence/instructions
+# Memory: of idle sessions (bench/results/IDLE.md) and over a million messages (CONSTANCY.md).
+.PHONY: bench-idle bench-constancy
+bench-idle: all $(VM_PROGRAMS)
+	@BUILD=$(BUILD) exec bench/idle/run --only clear,tls,vm
+bench-constancy: all
+	@BUILD=$(BUILD) exec bench/idle/run --only messages
