@@ -36,30 +36,38 @@ def machines(cells):
                    f"{'met' if row['octets'] <= goal else 'missed'} |")
 
 
+def sessions(cells):
+    """What was measured on this machine."""
+    yield ""
+    yield ("| | sessions | gateways | octets a session | goal | | before MiB | during MiB | "
+           "after they ended MiB |")
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for cell in cells:
+        part, goal = grown(cell), GOALS[cell["phase"]]
+        yield (f"| {TEXTS[cell['phase']]} | {cell['sessions']} | {cell['gateways']} | {part:.0f} | "
+               f"{goal} | {'met' if part <= goal else 'missed'} | {mib(cell['before']['pss'])} | "
+               f"{mib(cell['during']['pss'])} | {mib(cell['after']['pss'])} |")
+    if any(cell["gateways"] > 1 for cell in cells):
+        yield ""
+        yield "More than one gateway: the limit of open files of a process is lower than that here."
+    yield ""
+    yield "Besides, in the kernel, for both ends of each connection and the load tool:"
+    yield ""
+    for cell in cells:
+        parts = ", ".join(f"{name} {octets / cell['sessions']:.0f}"
+                          for name, octets in cell["kernel"].items())
+        yield f"- {TEXTS[cell['phase']]}: octets a connection: {parts}"
+
+
 def idle(result):
-    measured = [cell for cell in result["cells"] if cell["phase"] != "vm"]
+    here = [cell for cell in result["cells"] if cell["phase"] != "vm"]
     out = ["# Memory of idle sessions", "",
            "Sessions that have said EHLO and nothing since, from many addresses, over loopback.",
            "A session's part is what the gateway's processes have grown by (PSS), divided by the",
            "number of sessions. Sockets and io_uring are the kernel's and not in it.", ""]
     out += list(machine(result["facts"]))
-    out += ["", "| | sessions | octets a session | goal | | before MiB | during MiB | "
-            "after they ended MiB |", "|---|---|---|---|---|---|---|---|"]
-    for cell in measured:
-        part, goal = grown(cell), GOALS[cell["phase"]]
-        out.append(f"| {TEXTS[cell['phase']]} | {cell['sessions']} | {part:.0f} | {goal} | "
-                   f"{'met' if part <= goal else 'missed'} | {mib(cell['before']['pss'])} | "
-                   f"{mib(cell['during']['pss'])} | {mib(cell['after']['pss'])} |")
-    for cell in measured:
-        if cell["sessions"] < cell["wanted"]:
-            out += ["", f"{TEXTS[cell['phase']]}: {cell['wanted']} sessions were asked for; the "
-                    "limit of descriptors (RLIMIT_NOFILE) allowed fewer here."]
-    if measured:
-        out += ["", "Besides, in the kernel, for both ends of each connection and the load tool:", ""]
-    for cell in measured:
-        parts = ", ".join(f"{name} {octets / cell['sessions']:.0f}"
-                          for name, octets in cell["kernel"].items())
-        out.append(f"- {TEXTS[cell['phase']]}: octets a connection: {parts}")
+    if here:
+        out += sessions(here)
     out += machines([cell for cell in result["cells"] if cell["phase"] == "vm"])
     return "\n".join(out) + "\n"
 

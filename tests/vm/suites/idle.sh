@@ -13,6 +13,7 @@ FEW=100
 COUNT=200
 CLEAR=4000
 FENCE='mode = "off"'
+TIMES='command_seconds = 3600 session_seconds = 7200'
 
 # grown NAME BYTES_MAX LOAD_OPTION...
 grown()
@@ -22,6 +23,7 @@ grown()
 	hold "$FEW" "$@"
 	before=$(memory)
 	hold "$count" "$@"
+	check "all of them still are" test "$(metric postern_sessions_active)" = $((FEW + count))
 	each=$((($(memory) - before) / count))
 	echo "# $name: $each octets a session, $count sessions"
 	check "$name: at most $most octets a session" test "$each" -le "$most"

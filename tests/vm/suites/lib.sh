@@ -114,7 +114,8 @@ tls_stat()
 
 # gateway_start KTLS [ROUTE]: keys, configuration, start, wait for event=ready. $LOG is its log. Mail
 # goes to Maildirs, or where the keys of ROUTE say, and then under KTLS too. FENCE: the keys of that section,
-# without which 127.0.0.1 is allowed everything. POLICY: more keys of that one.
+# without which 127.0.0.1 is allowed everything. POLICY: more keys of that one. TIMES: keys of
+# section smtp.
 gateway_start()
 {
 	local folder=$DIR/$1
@@ -137,6 +138,7 @@ gateway_start()
 		certificate "default" { chain = "cert.pem" key = "key.pem" }
 		tls { ktls = "$1" ticket_keys = "" }
 		policy { relay_domains = { "example.org" } sessions_per_address_max = 1000 $POLICY }
+		smtp { $TIMES }
 		spool { directory = "spool" segment_bytes = 4194304 free_bytes_min = 4194304 }
 		route "all" { domains = { "*" } $route }
 		relay { ktls = "$1" }
