@@ -9,8 +9,8 @@
 
 . /vm/suites/lib.sh
 
-FEW=100
-COUNT=200
+FEW=200
+COUNT=600
 CLEAR=4000
 FENCE='mode = "off"'
 TIMES='command_seconds = 3600 session_seconds = 7200'
