@@ -193,6 +193,7 @@ help:
 	@echo 'make deps                       install what is missing (Debian packages)'
 	@echo 'make vm | asan | ubsan | tsan | lint | fuzz    one kind of test'
 	@echo 'make bench | bench-full         measure against Postfix, Exim, OpenSMTPD and Haraka, see bench/README.md'
+	@echo 'make bench-check                instructions a message against the committed figures'
 	@echo 'make install [PREFIX=/usr/local] [DESTDIR=]'
 
 -include $(shell find $(BUILD_ROOT) -path $(BUILD_ROOT)/bench -prune -o -name '*.d' -type f -print 2>/dev/null)

@@ -38,6 +38,28 @@ tests: $(BUILD)/bench/flood
 bench-fence: all $(BUILD)/bench/flood $(BUILD)/bench/cost
 	@BUILD=$(BUILD) exec bench/fence/run
 
+# What it adds to a session, in instructions, on an emulated machine: FENCE-INSTRUCTIONS.md.
+.PHONY: bench-fence-instructions
+bench-fence-instructions: all $(VM_PROGRAMS)
+	@BUILD=$(BUILD) exec bench/fence/instructions
+
+# Memory: of idle sessions (bench/results/IDLE.md) and over a million messages (CONSTANCY.md).
+.PHONY: bench-idle bench-constancy
+bench-idle: all $(VM_PROGRAMS)
+	@BUILD=$(BUILD) exec bench/idle/run --only clear,tls,vm
+bench-constancy: all
+	@BUILD=$(BUILD) exec bench/idle/run --only messages
+
+# User-space instructions a message against bench/results/instructions.json; after a change that is meant, the
+# figures are made anew.
+.PHONY: bench-check bench-check-update
+bench-check: deps
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) exec bench/instructions/run
+bench-check-update: deps
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) exec bench/instructions/run --update
+
 # The comparison with other servers: bench/results/REPORT.md. As root. `bench-peers` fetches the others.
 $(BUILD)/bench/handshake: $(BUILD)/obj/bench/compare/handshake.o
 	@mkdir -p $(@D)
@@ -52,13 +74,3 @@ bench bench-full: deps
 	@$(MAKE) --no-print-directory all $(BUILD)/bench/handshake
 	@bench/compare/install || true
 	@BUILD=$(BUILD) exec bench/compare/run $(if $(filter bench-full,$@),--full) $(BENCH_ARGS)
-# What it adds to a session, in instructions, on an emulated machine: FENCE-INSTRUCTIONS.md.
-.PHONY: bench-fence-instructions
-bench-fence-instructions: all $(VM_PROGRAMS)
-	@BUILD=$(BUILD) exec bench/fence/instructions
-# Memory: of idle sessions (bench/results/IDLE.md) and over a million messages (CONSTANCY.md).
-.PHONY: bench-idle bench-constancy
-bench-idle: all $(VM_PROGRAMS)
-	@BUILD=$(BUILD) exec bench/idle/run --only clear,tls,vm
-bench-constancy: all
-	@BUILD=$(BUILD) exec bench/idle/run --only messages

@@ -17,7 +17,7 @@ build='build-essential pkg-config liburing-dev libssl-dev libconfuse-dev libsecc
 	openssl swaks libio-socket-ssl-perl libnet-ssleay-perl'
 tests='libcriterion-dev libclang-rt-14-dev clang-format clang-tidy python3
 	gnutls-bin curl msmtp mandoc qemu-system-x86 busybox-static cpio kmod xz-utils
-	lmdb-utils iproute2'
+	lmdb-utils iproute2 valgrind'
 optional='postfix dovecot-lmtpd dovecot-imapd unbound nsd ldnsutils nginx postfix-mta-sts-resolver
 	testssl.sh sslscan python3-dkim'
 

@@ -438,7 +438,8 @@ def _kill_all():
             gateway.kill()
 
 
-def _newest_log():
+def newest_log():
+    """Lines for a reader who asks why."""
     for gateway in _all[-1:] + [g for g in _shared.values() if g is not _all[-1]][-2:]:
         yield f"log of the gateway in {gateway.folder} ({gateway.values()['hostname']}), newest:"
         for line in gateway.lines[-LOG_LINES_SHOWN:]:
@@ -448,6 +449,6 @@ def _newest_log():
 def watch():
     """To be called once by every suite that starts gateways."""
     tap.at_exit(_kill_all)
-    tap.on_failure(lambda: _newest_log() if _all else ())
+    tap.on_failure(lambda: newest_log() if _all else ())
     tap.final_check("every gateway ended with status 0, no sanitiser report, no failed assertion, "
                     "no malformed log line", check_all, 120)
