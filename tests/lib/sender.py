@@ -8,6 +8,7 @@ recipient; the policy map's daemon. Both read /etc/resolv.conf: internet.enter()
 
 import os
 import re
+import socket
 import time
 
 from . import daemon, postfix, proc, smtp, tap
@@ -39,6 +40,7 @@ cache:
 default_zone:
   strict_testing: false
   timeout: 5
+cache_grace: 0
 """
 
 _SENT = re.compile(r"to=<([^>]*)>, relay=([^,\[]*).*\bdsn=([0-9.]+), status=(\w+) \((.*)\)$")
@@ -60,6 +62,20 @@ class StsMap(daemon.Daemon):
     @property
     def text(self):
         return f"socketmap:inet:127.0.0.1:{self.port}:postfix"
+
+    def ask(self, domain):
+        """What Postfix would be told, "" for nothing: socketmap_table(5)."""
+        question = f"postfix {domain}".encode()
+        with socket.create_connection(("127.0.0.1", self.port), 20) as sock:
+            sock.sendall(b"%d:%s," % (len(question), question))
+            data = b""
+            while not data.endswith(b","):
+                more = sock.recv(4096)
+                tap.check(more, f"the map said only {data!r}")
+                data += more
+        word, _, text = data.partition(b":")[2][:-1].decode().partition(" ")
+        tap.check(word in ("OK", "NOTFOUND"), f"the map said {data!r}")
+        return text
 
 
 class Outcome:
