@@ -122,11 +122,12 @@ class Figures:
 
 def goal(text, wanted, found, met, form="{:.1f} times"):
     """A line of the table of goals; `found` is a spread, `wanted` a number."""
-    value = found["median"]
-    return {"goal": text, "wanted": form.format(wanted), "met": met,
-            "found": f"{form.format(value)} ({form.format(found['min'])} to "
-                     f"{form.format(found['max'])})",
-            "by": "" if met else f"by a factor of {max(value / wanted, wanted / value):.2f}"}
+    value, seen = found["median"], form.format(found["median"])
+    if found["n"] > 1:
+        seen += f" ({form.format(found['min'])} to {form.format(found['max'])})"
+    factor = max(abs(value) / wanted, wanted / abs(value)) if value else 1
+    return {"goal": text, "wanted": form.format(wanted), "met": met, "found": seen,
+            "by": "" if met else f"by a factor of {factor:.2f}"}
 
 
 def goals(figures):

@@ -30,6 +30,8 @@ NGINX = ("nginx's mail proxy is left out: it keeps no queue and answers what the
 def shown(value, form):
     if value is None:
         return "-"
+    if value["n"] == 1:
+        return f"{value['median']:{form}}"
     return f"{value['median']:{form}} ({value['min']:{form}} to {value['max']:{form}})"
 
 
