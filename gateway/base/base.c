@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* base.c -- ASSERT's last words, start-up error texts, wiping. */
+/* base.c -- ASSERT's last words, start-up error texts, copying, wiping. */
 #include "base/base.h"
 
 #include <stdio.h>
@@ -20,6 +20,16 @@ int err_set(struct err *err, const char *fmt, ...)
 	vsnprintf(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
 	return -1;
+}
+
+void text_copy(char *to, size_t room, const char *from)
+{
+	size_t n;
+
+	ASSERT(room > 0);
+	n = strnlen(from, room - 1);
+	memcpy(to, from, n);
+	to[n] = '\0';
 }
 
 void wipe(void *p, size_t n)

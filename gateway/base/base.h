@@ -37,6 +37,9 @@ struct err {
  */
 int err_set(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/* Copies what of a text fits into `room` octets with its NUL. */
+void text_copy(char *to, size_t room, const char *from);
+
 /* Wipes memory in a way the compiler may not leave out. */
 void wipe(void *p, size_t n);
 

@@ -19,6 +19,19 @@ bool buf_puts(struct buf *buf, const char *text)
 	return buf_put(buf, span_str(text));
 }
 
+bool buf_put_u64(struct buf *buf, uint64_t value, unsigned digits_min)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	ASSERT(digits_min <= sizeof(digits));
+	do {
+		digits[--at] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value > 0 || sizeof(digits) - at < digits_min);
+	return buf_put(buf, span_of(digits + at, sizeof(digits) - at));
+}
+
 bool buf_printf(struct buf *buf, const char *fmt, ...)
 {
 	va_list ap;

@@ -56,6 +56,9 @@ static inline void buf_drop(struct buf *buf, size_t n)
 
 MUST_USE bool buf_put(struct buf *buf, struct span bytes);
 MUST_USE bool buf_puts(struct buf *buf, const char *text);
+/* Decimal, with zeros in front up to so many digits. */
+MUST_USE bool buf_put_u64(struct buf *buf, uint64_t value, unsigned digits_min);
+/* Not for the path of every message: parsing the format costs more than most of them hold. */
 MUST_USE bool buf_printf(struct buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

@@ -109,10 +109,12 @@ void event_str(struct event *event, const char *key, const char *value)
 
 void event_u64(struct event *event, const char *key, uint64_t value)
 {
-	char digits[24];
+	uint8_t storage[20];
+	struct buf digits;
 
-	snprintf(digits, sizeof(digits), "%llu", (unsigned long long)value);
-	event_str(event, key, digits);
+	buf_init(&digits, storage, sizeof(storage));
+	(void)!buf_put_u64(&digits, value, 1);
+	event_span(event, key, buf_span(&digits));
 }
 
 struct span event_piece(struct span lines)

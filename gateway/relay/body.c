@@ -15,7 +15,6 @@
 #include "relay/client-private.h"
 
 #include <errno.h>
-#include <inttypes.h>
 
 /* ---- DATA ---- */
 
@@ -166,7 +165,8 @@ void relay_body_begin(struct relay_client *client)
 	body->bdat = client->can & CLIENT_CAN_CHUNKING;
 	if (!body->bdat)
 		return;
-	if (!buf_printf(&client->out, "BDAT %" PRIu64 " LAST\r\n", from->n))
+	if (!buf_puts(&client->out, "BDAT ") || !buf_put_u64(&client->out, from->n, 1) ||
+		!buf_puts(&client->out, " LAST\r\n"))
 		relay_client_end(client, CLIENT_END_LOCAL, "no room for BDAT");
 	body->splice = from->fd >= 0 && from->n >= RELAY_SPLICE_MIN &&
 		       (!client->tls_up || client->ktls_tx) && relay_wire_pipe(client);

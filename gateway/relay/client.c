@@ -340,7 +340,7 @@ void relay_client_give(struct relay_client *client, struct relay_job *job)
 	client->body = (struct relay_client_body){0};
 	for (uint32_t i = 0; i < job->recipients_n; i++)
 		job->recipients[i].state = RECIPIENT_PENDING;
-	snprintf(job->next_hop, sizeof(job->next_hop), "%s", client->next_hop);
+	text_copy(job->next_hop, sizeof(job->next_hop), client->next_hop);
 	job->sent_dot = job->connection_failed = job->cut_off = job->sender_refused = false;
 	job->started_ms = relay_client_now(client);
 	relay_client_turn_soon(client);

@@ -134,18 +134,24 @@ void relay_outcome_make(struct relay_outcome *outcome, enum relay_result result,
 	const char *enhanced, const char *text)
 {
 	*outcome = (struct relay_outcome){.result = result};
-	(void)snprintf(outcome->enhanced, sizeof(outcome->enhanced), "%s", enhanced);
-	(void)snprintf(outcome->text, sizeof(outcome->text), "%s", text);
+	text_copy(outcome->enhanced, sizeof(outcome->enhanced), enhanced);
+	text_copy(outcome->text, sizeof(outcome->text), text);
 }
 
 void relay_outcome_text(const struct relay_outcome *outcome, char *text, size_t n)
 {
-	char code[8] = "";
+	struct buf out;
+	bool fits = true;
 
+	buf_init(&out, text, n - 1);
 	if (outcome->code > 0)
-		(void)snprintf(code, sizeof(code), "%u ", outcome->code);
-	(void)snprintf(text, n, "%s%s%s%s", code, outcome->enhanced,
-		outcome->enhanced[0] != '\0' ? " " : "", outcome->text);
+		fits = buf_put_u64(&out, outcome->code, 3) && buf_puts(&out, " ");
+	if (outcome->enhanced[0] != '\0')
+		fits = fits && buf_puts(&out, outcome->enhanced) && buf_puts(&out, " ");
+	if (fits)
+		text_copy(text + buf_len(&out), n - buf_len(&out), outcome->text);
+	else
+		text[buf_len(&out)] = '\0';
 }
 
 void relay_run_judge(
@@ -153,7 +159,7 @@ void relay_run_judge(
 {
 	for (uint32_t i = 0; i < run->job.recipients_n; i++)
 		run->outcomes[i] = *outcome;
-	(void)snprintf(run->job.next_hop, sizeof(run->job.next_hop), "%s", next_hop);
+	text_copy(run->job.next_hop, sizeof(run->job.next_hop), next_hop);
 	run->job.ended_ms = relay_schedule_now(run->schedule);
 	relay_run_settle(run);
 }
@@ -273,7 +279,7 @@ static void prepare(struct relay_run *run)
 	job->started_ms = relay_schedule_now(run->schedule);
 	job->ended_ms = 0;
 	job->done = run_done;
-	(void)snprintf(job->next_hop, sizeof(job->next_hop), "%s", hop_of(run)->settings->text);
+	text_copy(job->next_hop, sizeof(job->next_hop), hop_of(run)->settings->text);
 }
 
 static void give(struct relay_run *run)

@@ -20,7 +20,6 @@
  */
 #include "relay/client-private.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 /* ---- outcomes ---- */
@@ -47,7 +46,11 @@ void relay_outcome_of_reply(struct relay_outcome *outcome, const struct relay_re
 		result = RELAY_RESULT_DONE;
 	else if (reply->code / 100 == 5)
 		result = RELAY_RESULT_NEVER;
-	relay_outcome_set(outcome, result, reply->code, reply->enhanced, "%s", reply->text_storage);
+	outcome->result = result;
+	outcome->local = false;
+	outcome->code = reply->code;
+	text_copy(outcome->enhanced, sizeof(outcome->enhanced), reply->enhanced);
+	text_copy(outcome->text, sizeof(outcome->text), reply->text_storage);
 }
 
 void relay_transaction_settle(struct relay_client *client, const struct relay_outcome *outcome)
@@ -161,7 +164,7 @@ static bool write_mail(struct relay_client *client)
 	bool ok = put_span(out, "MAIL FROM:<", envelope->reverse_path.text) && buf_puts(out, ">");
 
 	if (body != NULL && client->can & CLIENT_CAN_SIZE)
-		ok = ok && buf_printf(out, " SIZE=%" PRIu64, body->n);
+		ok = ok && buf_puts(out, " SIZE=") && buf_put_u64(out, body->n, 1);
 	ok = ok && buf_puts(out, body_word(client));
 	if (envelope->smtputf8)
 		ok = ok && buf_puts(out, " SMTPUTF8");

@@ -10,7 +10,6 @@
 #include "session/session-private.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/counter.h"
@@ -154,7 +153,8 @@ static void on_committed(struct spool_owner *owner, int res, const struct smtp_v
 {
 	struct session *session = container_of(owner, struct session, owner);
 	struct smtp_verdict verdict = res == 0 ? accept_verdict : *error_verdict(res);
-	char text[SPOOL_ID_MAX + 16];
+	static const char queued[] = "queued as ";
+	char text[sizeof(queued) + SPOOL_ID_MAX];
 
 	ASSERT(session->wait == SESSION_WAIT_COMMIT);
 	session->wait = SESSION_WAIT_NONE;
@@ -162,7 +162,8 @@ static void on_committed(struct spool_owner *owner, int res, const struct smtp_v
 	if (word != NULL) {
 		verdict = *word;
 	} else if (res == 0) {
-		snprintf(text, sizeof(text), "queued as %s", session->queue_id);
+		memcpy(text, queued, sizeof(queued));
+		text_copy(text + sizeof(queued) - 1, SPOOL_ID_MAX, session->queue_id);
 		verdict.code = 250;
 		verdict.enhanced = "2.0.0";
 		verdict.text = text;

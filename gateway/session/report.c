@@ -61,11 +61,13 @@ static void put_peer(struct event *event, const struct session *session)
 
 static void put_id(struct event *event, const char *key, const struct session *session)
 {
-	char text[32];
+	uint8_t text[32];
+	struct buf id;
 
-	snprintf(text, sizeof(text), "%u-%llu", session->worker->facts.worker,
-		(unsigned long long)session->id);
-	event_str(event, key, text);
+	buf_init(&id, text, sizeof(text));
+	if (buf_put_u64(&id, session->worker->facts.worker, 1) && buf_puts(&id, "-") &&
+		buf_put_u64(&id, session->id, 1))
+		event_span(event, key, buf_span(&id));
 }
 
 /* Why there was no TLS though it was begun. */

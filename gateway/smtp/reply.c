@@ -126,10 +126,11 @@ static void reply_line(
 
 	if (smtp->closing)
 		return;
-	if (enhanced == NULL)
-		whole = buf_printf(out, "%u %.*s\r\n", code, REPLY_TEXT_MAX, text);
-	else
-		whole = buf_printf(out, "%u %s %.*s\r\n", code, enhanced, REPLY_TEXT_MAX, text);
+	whole = buf_put_u64(out, code, 3) && buf_puts(out, " ");
+	if (enhanced != NULL)
+		whole = whole && buf_puts(out, enhanced) && buf_puts(out, " ");
+	whole = whole && buf_put(out, span_of(text, strnlen(text, REPLY_TEXT_MAX))) &&
+		buf_puts(out, "\r\n");
 	ASSERT(whole);
 }
 

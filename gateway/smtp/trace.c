@@ -37,7 +37,8 @@ static bool put_from(struct buf *out, const struct smtp_trace *trace)
 		for (size_t i = 0; i < helo.n && fits; i++)
 			fits = buf_put(out,
 				token_octet(helo.p[i]) ? span_of(helo.p + i, 1) : span_str("?"));
-	return fits && buf_printf(out, " ([%s%s])\r\n", v6 ? "IPv6:" : "", trace->peer_address);
+	return fits && buf_puts(out, v6 ? " ([IPv6:" : " ([") &&
+	       buf_puts(out, trace->peer_address) && buf_puts(out, "])\r\n");
 }
 
 /* RFC 3848; without EHLO there is only SMTP. */
@@ -53,14 +54,16 @@ static const char *protocol(const struct smtp_trace *trace)
 static bool put_by(struct buf *out, const struct smtp_trace *trace)
 {
 	bool group = trace->tls_group != NULL;
+	bool fits = buf_puts(out, "\tby ") && buf_puts(out, trace->hostname) &&
+		    buf_puts(out, " (Postern) with ") && buf_puts(out, protocol(trace)) &&
+		    buf_puts(out, "\r\n");
 
-	if (!buf_printf(out, "\tby %s (Postern) with %s\r\n", trace->hostname, protocol(trace)))
-		return false;
-	if (trace->tls_version != NULL &&
-		!buf_printf(out, "\t(%s %s%s%s)\r\n", trace->tls_version, trace->tls_cipher,
-			group ? " " : "", group ? trace->tls_group : ""))
-		return false;
-	return buf_printf(out, "\tid %s", trace->queue_id);
+	if (trace->tls_version != NULL)
+		fits = fits && buf_puts(out, "\t(") && buf_puts(out, trace->tls_version) &&
+		       buf_puts(out, " ") && buf_puts(out, trace->tls_cipher) &&
+		       buf_puts(out, group ? " " : "") &&
+		       buf_puts(out, group ? trace->tls_group : "") && buf_puts(out, ")\r\n");
+	return fits && buf_puts(out, "\tid ") && buf_puts(out, trace->queue_id);
 }
 
 static bool put_for(struct buf *out, const struct smtp_envelope *envelope)
@@ -74,6 +77,11 @@ static bool put_for(struct buf *out, const struct smtp_envelope *envelope)
 	       buf_puts(out, ">");
 }
 
+static bool put_part(struct buf *out, const char *before, int number)
+{
+	return buf_puts(out, before) && buf_put_u64(out, (uint64_t)number, 2);
+}
+
 /* Without strftime: the locale must not matter. */
 bool smtp_date_write(struct buf *out, uint64_t real_us)
 {
@@ -84,9 +92,12 @@ bool smtp_date_write(struct buf *out, uint64_t real_us)
 
 	if (gmtime_r(&seconds, &tm) == NULL)
 		return false;
-	return buf_printf(out, "%.3s, %02d %.3s %04d %02d:%02d:%02d +0000", days + 3 * tm.tm_wday,
-		tm.tm_mday, months + 3 * tm.tm_mon, tm.tm_year + 1900, tm.tm_hour, tm.tm_min,
-		tm.tm_sec);
+	return buf_put(out, span_of(days + 3 * (size_t)tm.tm_wday, 3)) &&
+	       put_part(out, ", ", tm.tm_mday) && buf_puts(out, " ") &&
+	       buf_put(out, span_of(months + 3 * (size_t)tm.tm_mon, 3)) &&
+	       put_part(out, " ", tm.tm_year + 1900) && put_part(out, " ", tm.tm_hour) &&
+	       put_part(out, ":", tm.tm_min) && put_part(out, ":", tm.tm_sec) &&
+	       buf_puts(out, " +0000");
 }
 
 bool smtp_trace_write(struct buf *out, const struct smtp_trace *trace)

@@ -75,3 +75,21 @@ Test(clock, a_test_sets_both_clocks_and_gives_them_back)
 	clock_set_for_test(NULL, NULL);
 	cr_assert(gt(u64, clock_real_us(), 1000));
 }
+
+Test(base, text_copy_cuts_what_does_not_fit)
+{
+	static const struct {
+		const char *from;
+		size_t room;
+		const char *to;
+	} rows[] = {
+		{"", 1, ""}, {"a", 1, ""}, {"abc", 4, "abc"}, {"abcd", 4, "abc"}, {"ab", 8, "ab"}};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		char to[9] = "########";
+
+		text_copy(to, rows[i].room, rows[i].from);
+		cr_assert(strcmp(to, rows[i].to) == 0, "row %zu", i);
+		cr_assert(to[rows[i].room] == '#' || rows[i].room == 8, "row %zu: beyond", i);
+	}
+}

@@ -82,3 +82,36 @@ Test(buf, dropping_more_than_there_is, .signal = SIGABRT)
 	cr_assert(buf_puts(&buf, "abc"));
 	buf_drop(&buf, 4);
 }
+
+Test(buf, numbers_in_decimal_with_so_many_digits)
+{
+	static const struct {
+		uint64_t value;
+		unsigned digits_min;
+		const char *text; /* NULL: no room */
+	} rows[] = {
+		{0, 1, "0"},
+		{0, 0, "0"},
+		{7, 2, "07"},
+		{250, 3, "250"},
+		{250, 2, "250"},
+		{2026, 2, "2026"},
+		{12345678, 1, "12345678"},
+		{123456789, 1, NULL},
+		{1, 9, NULL},
+	};
+	uint8_t storage[20];
+	struct buf large;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		buf_clear(&buf);
+		cr_assert(buf_put_u64(&buf, rows[i].value, rows[i].digits_min) ==
+				  (rows[i].text != NULL),
+			"row %zu", i);
+		cr_assert(span_equal(buf_span(&buf), span_str(rows[i].text ? rows[i].text : "")),
+			"row %zu", i);
+	}
+	buf_init(&large, storage, sizeof(storage));
+	cr_assert(buf_put_u64(&large, UINT64_MAX, 1));
+	cr_assert(span_equal(buf_span(&large), span_str("18446744073709551615")));
+}
