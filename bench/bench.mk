@@ -74,3 +74,13 @@ bench bench-full: deps
 	@$(MAKE) --no-print-directory all $(BUILD)/bench/handshake
 	@bench/compare/install || true
 	@BUILD=$(BUILD) exec bench/compare/run $(if $(filter bench-full,$@),--full) $(BENCH_ARGS)
+# What kernel TLS costs and saves, in instructions, in a test machine: bench/results/ktls.json, KTLS.md.
+$(BUILD)/bench/cputime: $(BUILD)/obj/bench/ktls/cputime.o
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^
+tests: $(BUILD)/bench/cputime
+.PHONY: bench-ktls
+bench-ktls: deps
+	@$(MAKE) --no-print-directory all tests
+	@BUILD=$(BUILD) exec bench/ktls/run

@@ -1,0 +1,124 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# The guest's part of bench/ktls/run: does what /vm/plan says, line by line, and prints what it cost.
+#
+#   gateway DIRECTION VERB MODE   start one: `receive` takes mail by TLS and keeps it, as its next hop is not
+#                                 there; `send` takes it in clear and relays it by TLS
+#   cell BYTES COUNT              COUNT connections with a message each, then COUNT + 1 messages over one
+#   idle COUNT                    COUNT sessions that have said EHLO under TLS
+#
+# What counts is the CPU time of the gateway's process, user and kernel: the client's and the next hop's
+# share stays out. It is read when the log says that all is done.
+
+. /vm/suites/lib.sh
+
+SINK_PORT=2626
+sink=
+
+# load OPTIONS...: so much mail, or no result at all.
+load()
+{
+	postern-load -q -c 1 $tls $chunks "$@" 127.0.0.1:$PORT >"$DIR/load" 2>&1 && return 0
+	echo "# postern-load $*: $(tail -n 3 "$DIR/load" | tr '\n' ' ')"
+	return 1
+}
+
+# done_with SESSIONS MESSAGES: so many more have ended, and have gone on where anything does.
+done_with()
+{
+	sessions=$((sessions + $1))
+	messages=$((messages + $2))
+	peer await "$LOG" "event=session " $sessions 1000 || return
+	[ $direction = receive ] || peer await "$LOG" "event=delivery " $messages 1000
+}
+
+spent()
+{
+	cputime "$child"
+}
+
+# cell BYTES COUNT
+cell()
+{
+	local before one many
+	load -s "$1" -n 1 -m 1 && done_with 1 1 || return
+	before=$(spent)
+	load -s "$1" -n "$2" -m 1 && done_with "$2" "$2" || return
+	one=$(($(spent) - before))
+	before=$(spent)
+	load -s "$1" -n $(($2 + 1)) -m 0 && done_with 1 $(($2 + 1)) || return
+	many=$(($(spent) - before))
+	echo "@cell $direction $verb $mode $1 $2 $one $many"
+}
+
+memory()
+{
+	echo "$(awk '/^VmRSS/ { print $2 }' "/proc/$child/status") $(awk '/^VmRSS/ { print $2 }' "/proc/$1/status")" \
+		"$(awk '/^MemFree/ { print $2 }' /proc/meminfo) $(awk '/^Slab/ { print $2 }' /proc/meminfo)"
+}
+
+# idle COUNT: the lines have KiB: the gateway's RSS, the client's, free memory, slab.
+idle()
+{
+	local client
+	load -n 3 -m 1 || return
+	for count in 10 "$1"; do
+		postern-load -q -c 4 -t starttls --idle "$count" --hold 100 127.0.0.1:$PORT >"$DIR/idle" 2>&1 &
+		client=$!
+		peer await "$DIR/idle" "open" 1 600
+		sleep 2
+		echo "@idle $mode $count $(memory $client)"
+		kill "$client"
+		wait "$client"
+		sleep 5
+	done
+}
+
+sink_stop()
+{
+	[ -z "$sink" ] || kill -TERM "$sink"
+	[ -z "$sink" ] || wait "$sink"
+	sink=
+}
+
+sink_start()
+{
+	postern-sink -t starttls $1 127.0.0.1:$SINK_PORT >"$DIR/sink" 2>&1 &
+	sink=$!
+	peer await "$DIR/sink" '^ready' 1 20
+}
+
+# gateway DIRECTION VERB MODE
+gateway()
+{
+	local ktls=$3 without= route='next_hops = { "smtp:127.0.0.1:9" }'
+	[ -z "$gateway" ] || gateway_stop
+	sink_stop
+	rm -rf "$DIR/always" "$DIR/auto" "$DIR/off"
+	direction=$1 verb=$2 mode=$3 sessions=0 messages=0 chunks= tls='-t starttls'
+	[ "$mode" != plain ] || { tls= ktls=off; }
+	[ "$verb" != bdat ] || chunks=-b
+	if [ "$direction" = send ]; then
+		[ "$verb" = bdat ] || without='--without CHUNKING'
+		sink_start "$without"
+		tls= chunks=-b
+		route="next_hops = { \"smtp:127.0.0.1:$SINK_PORT\" } tls = \"require\""
+		[ "$mode" != plain ] || route="next_hops = { \"smtp:127.0.0.1:$SINK_PORT\" } tls = \"none\""
+	fi
+	gateway_start "$ktls" "$route"
+	child=$(sed -n 's/.*event=ready .*child=\([0-9]*\).*/\1/p' "$LOG")
+}
+
+echo /bin/modprobe >/proc/sys/kernel/modprobe
+modprobe tls
+while read -r word rest; do
+	case $word in
+	gateway) gateway $rest ;;
+	cell) cell $rest ;;
+	idle) idle $rest ;;
+	esac
+done </vm/plan
+[ -z "$gateway" ] || gateway_stop
+sink_stop
+finish

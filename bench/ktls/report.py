@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""KTLS.md and ktls.svg out of the results of bench/ktls/run.
+
+What is shown is instructions, never time. Cells that were not measured are left empty, and said.
+"""
+
+import os
+import shutil
+import subprocess
+
+WORDS = {"receive": "Receiving (an inbound session)", "send": "Sending (to a next hop)"}
+BETTER = 0.02
+HEAD = """# Kernel TLS in instructions
+
+Made by `make bench-ktls` (bench/ktls/run): the gateway's process alone, user and kernel, client and next hop
+left out; a stock Debian kernel under `qemu -icount shift=0`, one CPU, TLS 1.3, AES-128-GCM, loopback, Maildirs
+left out (receiving ends with the 250), messages by one connection at a time.
+
+**These are instructions, not times, and times on emulated hardware would not be times.** One that seals 16 octets
+counts as much as one that adds; a cache miss, a copy's bandwidth and a change into the kernel count as nothing. So
+crypto and copies weigh too little here, and every saving of copies with them. ERMS and FSRM are off, or each octet
+that the kernel copies would count as an instruction.
+
+`first` is a connection with a full handshake and one message, handing over included. `next` is each further message
+of the same connection (the mean of as many as the size allows). `best` is the cheaper of `off` and `always`; `auto`
+is to be within 2 % of it.
+"""
+
+
+def find(cells, **keys):
+    for cell in cells:
+        if all(cell.get(key) == value for key, value in keys.items()):
+            return cell
+    return None
+
+
+def size_text(octets):
+    return f"{octets >> 20} MiB" if octets >= 1 << 20 else f"{octets >> 10} KiB"
+
+
+def million(cell, what):
+    return f"{cell[what] / 1e6:.3f}" if cell else ""
+
+
+def judged(modes, what):
+    """`auto` against the cheaper of the two, and `always` against `off`."""
+    off, always, auto = (modes[mode] for mode in ("off", "always", "auto"))
+    gain = f"{always[what] / off[what] - 1:+.1%}" if off and always else ""
+    if not (off and always and auto):
+        return gain, ""
+    change = auto[what] / min(off[what], always[what]) - 1
+    return gain, f"{change:+.1%}" + (" **over 2 %**" if change > BETTER else "")
+
+
+def table(cells, direction, verb):
+    sizes = sorted({cell["size"] for cell in cells
+                    if cell["direction"] == direction and cell["verb"] == verb})
+    if not sizes:
+        return ["Not measured.", ""]
+    lines = ["| message | | off | always | auto | always to off | auto to best |",
+             "|---|---|---|---|---|---|---|"]
+    for size in sizes:
+        modes = {mode: find(cells, direction=direction, verb=verb, mode=mode, size=size)
+                 for mode in ("off", "always", "auto")}
+        for what, word in (("connection", "first"), ("message", "next")):
+            gain, change = judged(modes, what)
+            row = [size_text(size), word] + [million(modes[m], what) for m in modes]
+            lines.append("| " + " | ".join(row + [gain, change]) + " |")
+    return lines + [""]
+
+
+def idle(rows):
+    """KiB a session: the gateway's own, and the kernel's for both ends of it."""
+    lines = []
+    for mode in ("off", "always", "auto"):
+        found = sorted((row for row in rows if row["mode"] == mode), key=lambda r: r["sessions"])
+        if len(found) < 2:
+            continue
+        few, many = found[0], found[-1]
+        more = many["sessions"] - few["sessions"]
+        own = (many["gateway"] - few["gateway"]) / more
+        client = (many["client"] - few["client"]) / more
+        total = (few["free"] - many["free"]) / more
+        lines.append(f"| {mode} | {own:.1f} | {total - own - client:.1f} | "
+                     f"{(many['slab'] - few['slab']) / more:.1f} |")
+    if not lines:
+        return ["Not measured.", ""]
+    return ["KiB a session that has said EHLO under TLS and waits. The kernel's part is of both ends: the",
+            "client's keys are in user space under every mode.", "",
+            "| mode | gateway, user space | kernel, all | of it slab |", "|---|---|---|---|",
+            *lines, ""]
+
+
+def text(results, more):
+    lines = [HEAD]
+    for name, result in results.items():
+        lines += [f"## Kernel {result['kernel']}", ""]
+        for direction, word in WORDS.items():
+            for verb in ("data", "bdat"):
+                lines += [f"### {word}, {verb.upper()}, million instructions", ""]
+                lines += table(result["cells"], direction, verb)
+        lines += ["### Memory of an idle session", ""] + idle(result.get("idle", []))
+    return "\n".join(lines) + more
+
+
+def plot(results, path):
+    """`always` and `auto` against `off`, by size. False: no gnuplot."""
+    if not shutil.which("gnuplot"):
+        return False
+    result = next(iter(results.values()))
+    script = ["set terminal svg size 900,480 background rgb 'white'", f"set output '{path}'",
+              "set logscale x 2", "set xlabel 'octets of a message'", "set grid",
+              "set ylabel 'instructions to ktls = off, %'", "set key outside",
+              "set title 'Kernel TLS, instructions (not time)'", "set format x '%.0s%c'"]
+    curves = []
+    for direction in WORDS:
+        for verb in ("data", "bdat"):
+            for mode in ("always", "auto"):
+                for what, word in (("connection", "first"), ("message", "next")):
+                    points = curve(result["cells"], direction, verb, mode, what)
+                    if not points:
+                        continue
+                    name = f"$c{len(curves)}"
+                    script += [f"{name} << EOD", *points, "EOD"]
+                    curves.append(f"{name} using 1:2 with linespoints title "
+                                  f"'{direction} {verb} {mode} {word}'")
+    if curves:
+        script.append("plot " + ", ".join(curves))
+        subprocess.run(["gnuplot"], input="\n".join(script), text=True, check=True)
+    return bool(curves)
+
+
+def curve(cells, direction, verb, mode, what):
+    points = []
+    for cell in sorted(cells, key=lambda one: one["size"]):
+        off = find(cells, direction=direction, verb=verb, mode="off", size=cell["size"])
+        if off and (cell["direction"], cell["verb"], cell["mode"]) == (direction, verb, mode):
+            points.append(f"{cell['size']} {100 * (cell[what] / off[what] - 1):.2f}")
+    return points
+
+
+def write(results, folder):
+    plotted = plot(results, os.path.join(folder, "ktls.svg"))
+    more = "\n![instructions to ktls = off](ktls.svg)\n" if plotted else ""
+    with open(os.path.join(folder, "KTLS.md"), "w", encoding="utf-8") as file:
+        file.write(text(results, more))
