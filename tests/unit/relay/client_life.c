@@ -77,11 +77,11 @@ static const struct {
 	const char *name;
 	const char *const script[16];
 } idle_rows[] = {
-	{"closed", {EHLO, "close"}},
+	{"closed", {EHLO, "pause", "close"}},
 	{"reset", {EHLO, "pause", "reset"}},
-	{"421", {EHLO, "> 421 too long idle", "gone"}},
-	{"garbage", {EHLO, "> \x01", "gone"}},
-	{"unasked reply", {EHLO, "> 250 hello?", "gone"}},
+	{"421", {EHLO, "pause", "> 421 too long idle", "gone"}},
+	{"garbage", {EHLO, "pause", "> \x01", "gone"}},
+	{"unasked reply", {EHLO, "pause", "> 250 hello?", "gone"}},
 };
 
 Test(client_life, idle_connections_end_without_blame, .timeout = DIAL_LIMIT_S)
