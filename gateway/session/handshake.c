@@ -6,8 +6,12 @@
  *			octet held by then was sent before the handshake: the session is closed and
  *			the octets are never looked at (RFC 3207 6)
  *	HANDSHAKE	exact receives; the flight goes out while the next receive waits
- *	PLANT		keys go to the kernel once everything is flushed, and no receive is armed; or
- *			the record layer stays here, and nothing is waited for
+ *	PLANT		under ktls = always keys go to the kernel once everything is flushed, and no
+ *			receive is armed; else the record layer stays here, and nothing is waited for
+ *
+ * Under ktls = auto that waits until it pays (session_handover_ask). Then receiving is stopped, what
+ * came is decrypted here, the rest of the last record is received exactly, and the kernel gets the
+ * key for what follows. Sending stays here: replies are few, and its secret is dear (tls/hooks.c).
  */
 #include "session/session-private.h"
 
@@ -155,6 +159,53 @@ static bool plant(struct session *session, unsigned wanted)
 	return true;
 }
 
+/* ---- handing over later ---- */
+
+void session_handover_ask(struct session *session, bool announced, uint64_t octets)
+{
+	const struct tls_settings *settings = &session->worker->facts.config->tls;
+
+	if (settings->ktls != KTLS_MODE_AUTO || !session->tls_up || session->planted != 0)
+		return;
+	if (octets < (announced ? SESSION_KERNEL_CHUNK : SESSION_KERNEL_BODY) &&
+		session->smtp.messages < SESSION_KERNEL_MAILS)
+		return;
+	session->handover = (tls_conn_ktls_possible(session->tls) & TLS_KTLS_RX) != 0;
+}
+
+static enum session_step handover_over(struct session *session)
+{
+	session->handover = false;
+	session->recv_stop = false;
+	return SESSION_STEP_AGAIN;
+}
+
+enum session_step session_handover_step(struct session *session)
+{
+	unsigned wanted;
+	size_t gap;
+
+	ASSERT(session->held == NULL && session->in.n == 0);
+	if (!session_receive_stopped(session))
+		return SESSION_STEP_WAIT;
+	if (session->eof || session->recv_error != 0)
+		return handover_over(session);
+	gap = tls_conn_gap(session->tls);
+	if (gap > 0)
+		return session_receive_gap(session, gap) ? SESSION_STEP_WAIT
+							 : handover_over(session);
+	if (!session_flushed(session)) {
+		session_flush(session);
+		return SESSION_STEP_WAIT;
+	}
+	wanted = tls_conn_ktls_wanted(session->tls);
+	if (wanted != 0 && !plant(session, wanted)) {
+		session_kill(session, SESSION_END_TLS_RECORD);
+		return SESSION_STEP_AGAIN;
+	}
+	return handover_over(session);
+}
+
 /* What was said in clear is forgotten, by XCLIENT, too: who connected is the peer again. */
 static void upgraded(struct session *session)
 {
@@ -169,7 +220,8 @@ static void upgraded(struct session *session)
 
 enum session_step session_plant_step(struct session *session)
 {
-	unsigned wanted = tls_conn_ktls_wanted(session->tls);
+	bool always = session->worker->facts.config->tls.ktls == KTLS_MODE_ALWAYS;
+	unsigned wanted = always ? tls_conn_ktls_wanted(session->tls) : 0;
 
 	ASSERT(!session->recv.armed && session->held == NULL);
 	if (wanted != 0 && !session_flushed(session))

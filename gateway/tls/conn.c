@@ -74,6 +74,8 @@ struct tls_conn *tls_conn_new(struct tls_context *context, const struct tls_kern
 	conn->may = directions_possible(context, kernel, mode);
 	if (client)
 		conn->may &= TLS_KTLS_TX;
+	else if (mode == KTLS_MODE_AUTO) /* a server receives; and see tls_conn_witness() */
+		conn->may &= TLS_KTLS_RX;
 	conn->rekey = kernel != NULL && kernel->rekey;
 	conn->no_pad = kernel != NULL && kernel->no_pad;
 	conn->info.version = "-";
@@ -141,6 +143,16 @@ size_t tls_conn_want(const struct tls_conn *conn)
 	if (!minds_boundaries(conn))
 		return TLS_WANT_ANY;
 	return tls_framing_want(&conn->half[TLS_DIRECTION_RX].framing, &conn->flight);
+}
+
+size_t tls_conn_gap(const struct tls_conn *conn)
+{
+	const struct tls_framing *framing = &conn->half[TLS_DIRECTION_RX].framing;
+
+	if (framing->header_n == 0)
+		return 0;
+	return framing->header_n < TLS_RECORD_HEADER ? (size_t)TLS_RECORD_HEADER - framing->header_n
+						     : framing->body_left;
 }
 
 static void call_begin(struct tls_conn *conn, struct span *in, struct buf *out)
@@ -214,6 +226,8 @@ static enum tls_step handshake_step(struct tls_conn *conn)
 	suite = cipher != NULL ? tls_suite_find(SSL_CIPHER_get_protocol_id(cipher)) : NULL;
 	if (conn->flight.exact && conn->flight.finished_n == 0 && suite != NULL)
 		tls_flight_expect(&conn->flight, suite, SSL_session_reused(conn->ssl));
+	if (!conn->client)
+		tls_conn_witness(conn);
 	return TLS_STEP_MORE;
 }
 

@@ -133,7 +133,7 @@ static int configure_server(SSL_CTX *ctx, const struct tls_settings *settings)
 	SSL_CTX_set_cert_verify_callback(ctx, tls_conn_client_certificate, NULL);
 	SSL_CTX_set_client_hello_cb(ctx, tls_conn_client_hello, NULL);
 	SSL_CTX_set_tlsext_servername_callback(ctx, tls_conn_servername);
-	if (settings->ktls != KTLS_MODE_OFF)
+	if (settings->ktls == KTLS_MODE_ALWAYS)
 		SSL_CTX_set_keylog_callback(ctx, tls_conn_keylog);
 	return 0;
 }
@@ -213,6 +213,23 @@ static int open_set(struct build *build, struct set *set)
 	context->sets[context->sets_n++] = ctx;
 	set->ctx = ctx;
 	return fill_set(ctx, build, set);
+}
+
+static int open_witness(struct build *build)
+{
+	struct set none = {0};
+	SSL_CTX *ctx;
+
+	if (build->settings->ktls != KTLS_MODE_AUTO)
+		return 0;
+	ctx = SSL_CTX_new(TLS_server_method());
+	if (ctx == NULL)
+		return err_set(build->err, "OpenSSL: %s", tls_openssl_why());
+	build->context->witness = ctx;
+	for (int slot = 0; slot < KEY_TYPES; slot++)
+		none.of[slot] = -1;
+	SSL_CTX_set_keylog_callback(ctx, tls_conn_keylog);
+	return fill_set(ctx, build, &none);
 }
 
 /* ---- names ---- */
@@ -327,7 +344,7 @@ static int build_all(struct build *build)
 	if (!has_default)
 		return err_set(build->err, "no default certificate: one certificate section must "
 					   "have no names");
-	if (open_sets(build) != 0)
+	if (open_sets(build) != 0 || open_witness(build) != 0)
 		return -1;
 	qsort(build->context->names, build->context->names_n, sizeof(build->context->names[0]),
 		compare_names);
@@ -338,6 +355,7 @@ static void context_free(struct tls_context *context)
 {
 	for (size_t i = 0; i < context->sets_n; i++)
 		SSL_CTX_free(context->sets[i]);
+	SSL_CTX_free(context->witness);
 	for (size_t i = 0; i < context->names_n; i++)
 		free(context->names[i].name);
 	free(context->sets);

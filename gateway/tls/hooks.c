@@ -133,6 +133,23 @@ void tls_conn_keylog(const SSL *ssl, const char *line)
 		keep_secret(&conn->half[TLS_DIRECTION_RX], line);
 }
 
+/*
+ * OpenSSL writes every secret of a handshake down, in hex, with a sprintf() an octet, for whoever has
+ * such a callback: a twelfth of all that a handshake costs. Under ktls = auto few connections ever
+ * need one, and that one is the last: so the callback comes with another context, when our flight is
+ * made and certificates have done their service.
+ */
+void tls_conn_witness(struct tls_conn *conn)
+{
+	SSL_CTX *witness = conn->context->witness;
+
+	if (witness == NULL || !conn->flight_out || (conn->may & TLS_KTLS_RX) == 0 ||
+		SSL_version(conn->ssl) != TLS1_3_VERSION || SSL_get_SSL_CTX(conn->ssl) == witness)
+		return;
+	if (SSL_set_SSL_CTX(conn->ssl, witness) == NULL)
+		tls_conn_give_up(conn, TLS_KTLS_RX);
+}
+
 static void follow_key_update(struct tls_conn *conn, enum tls_direction direction)
 {
 	struct tls_half *half = &conn->half[direction];
@@ -158,6 +175,8 @@ void tls_conn_message(
 		else
 			conn->half[direction].records++;
 	}
+	if (type == SSL3_RT_HANDSHAKE && n >= 1 && octets[0] == SSL3_MT_FINISHED && written)
+		conn->flight_out = true;
 	if (type == SSL3_RT_HANDSHAKE && n >= 1 && octets[0] == SSL3_MT_KEY_UPDATE && conn->done) {
 		follow_key_update(conn, direction);
 		if (!written)

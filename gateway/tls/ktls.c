@@ -171,13 +171,20 @@ static int validate(const struct tls_conn *conn, struct tls_crypto crypto[2])
 	return result;
 }
 
-unsigned tls_conn_ktls_wanted(const struct tls_conn *conn)
+unsigned tls_conn_ktls_possible(const struct tls_conn *conn)
 {
-	unsigned wanted = conn->may & ~conn->planted;
-
 	if (!conn->done || conn->failed || conn->ssl == NULL)
 		return 0;
 	if (atomic_load_explicit(&conn->context->ktls_absent, memory_order_relaxed))
+		return 0;
+	return conn->may & ~conn->planted;
+}
+
+unsigned tls_conn_ktls_wanted(const struct tls_conn *conn)
+{
+	unsigned wanted = tls_conn_ktls_possible(conn);
+
+	if (wanted == 0)
 		return 0;
 	/* A KeyUpdate is owed: the next write sends it, under keys that are about to change. */
 	if (SSL_get_key_update_type(conn->ssl) != SSL_KEY_UPDATE_NONE ||

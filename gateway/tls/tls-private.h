@@ -146,6 +146,8 @@ struct tls_context {
 	size_t sets_n;
 	struct tls_context_name *names; /* sorted */
 	size_t names_n;
+	/* ktls = auto: without certificates, and the only one that tells secrets, see hooks.c */
+	SSL_CTX *witness;
 };
 
 /* One without sets, counted once; NULL and err. */
@@ -205,6 +207,7 @@ struct tls_conn {
 	unsigned planted; /* TLS_KTLS_* */
 	bool rekey;
 	bool no_pad;
+	bool flight_out; /* server: its Finished is made */
 	bool done;
 	bool failed;
 	bool ulp;
@@ -237,6 +240,8 @@ BIO_METHOD *tls_conn_bio_new(void);
 void tls_conn_keylog(const SSL *ssl, const char *line);
 void tls_conn_message(
 	int written, int version, int type, const void *p, size_t n, SSL *ssl, void *arg);
+/* The client's secret may be told from now on, and its alone. */
+void tls_conn_witness(struct tls_conn *conn);
 int tls_conn_client_hello(SSL *ssl, int *alert, void *arg);
 int tls_conn_servername(SSL *ssl, int *alert, void *arg);
 int tls_conn_client_certificate(X509_STORE_CTX *store, void *arg);

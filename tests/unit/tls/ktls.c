@@ -174,6 +174,90 @@ Test(ktls, resumed_connections_too)
 	tls_context_release(context);
 }
 
+static struct tls_context *auto_context(void)
+{
+	struct rig_settings settings;
+
+	rig_settings(&settings);
+	rig_certificate("rsa", RIG_RSA, 30, 0, 0);
+	rig_settings_add(&settings, "rsa", NULL);
+	settings.tls.ktls = KTLS_MODE_AUTO;
+	return rig_context(&settings);
+}
+
+/* As the session hands over: so many octets of a record are here, then exactly the rest is read. */
+static void read_to_the_end(size_t here)
+{
+	struct span in;
+	uint8_t answer_storage[64];
+	struct buf answer;
+	size_t taken, n;
+
+	rig_client_write(&rig, "RSET and something to fill the record\r\n", 39);
+	buf_init(&answer, answer_storage, sizeof(answer_storage));
+	for (bool first = true; first || (taken = tls_conn_gap(rig.conn)) > 0; first = false) {
+		in = span_of(rig.up.p + rig.up.start, first ? here : taken);
+		rig.up.start += in.n;
+		cr_assert(rig.up.start <= rig.up.end, "never past the record");
+		cr_assert(tls_conn_read(rig.conn, &in, plain, sizeof(plain), &n, &answer) <=
+			  TLS_IO_MORE);
+		cr_assert_eq(in.n, 0);
+	}
+	cr_assert_eq(n, 39);
+	cr_assert_eq(rig.up.start, rig.up.end, "all of it");
+	rig.up.start = rig.up.end = 0;
+}
+
+Test(ktls, auto_hands_receiving_over_late_and_inside_a_record)
+{
+	static const size_t heres[] = {1, 4, 5, 6, 30};
+	struct tls_context *context = auto_context();
+
+	for (size_t i = 0; i < rig_suites_n * COUNT_OF(heres); i++) {
+		const struct rig_suite *suite = &rig_suites[i / COUNT_OF(heres)];
+		SSL_CTX *client = rig_client_ctx(suite->version, suite->name);
+
+		if (i % 2 == 0 && suite->version == TLS1_3_VERSION) /* by a second hello */
+			cr_assert(SSL_CTX_set1_groups_list(client, "P-521:P-384"));
+		rig_open(&rig, context, &rig_kernel_all, KTLS_MODE_AUTO, client, NULL, NULL);
+		cr_assert(rig_handshake(&rig) == TLS_STEP_DONE, "%s", suite->name);
+		user_space_traffic(3);
+		cr_assert_eq(tls_conn_ktls_possible(rig.conn), TLS_KTLS_RX);
+		read_to_the_end(heres[i % COUNT_OF(heres)]);
+		plant(TLS_KTLS_RX);
+		client_to_kernel("rx alone");
+		rig_server_write(&rig, "user space tx", 13);
+		cr_assert(rig_client_read(&rig, (char *)plain, 13) == 13);
+		cr_assert(tls_conn_ktls_possible(rig.conn) == 0);
+		rig_close(&rig);
+	}
+	tls_context_release(context);
+}
+
+Test(ktls, auto_hands_over_resumed_connections_too)
+{
+	struct tls_context *context = auto_context();
+
+	for (size_t i = 0; i < rig_suites_n; i++) {
+		SSL_SESSION *session = NULL;
+
+		for (int turn = 0; turn < 2; turn++) {
+			rig_open(&rig, context, &rig_kernel_all, KTLS_MODE_AUTO,
+				rig_client_ctx(rig_suites[i].version, rig_suites[i].name), NULL,
+				session);
+			cr_assert(rig_handshake(&rig) == TLS_STEP_DONE);
+			cr_assert_eq(tls_conn_info(rig.conn)->resumed, turn == 1);
+			if (turn == 0)
+				session = rig_session(&rig);
+			plant(TLS_KTLS_RX);
+			client_to_kernel("EHLO again");
+			rig_close(&rig);
+		}
+		SSL_SESSION_free(session);
+	}
+	tls_context_release(context);
+}
+
 /* Keys that changed in user space are followed. */
 Test(ktls, planted_after_key_updates)
 {

@@ -38,6 +38,23 @@ bulk old "$DIR/binary" -v 1.2 -b -B
 check "every way together: splice moved most of the chunks" metric_over postern_splice_bytes_total $((BYTES * 2))
 check "no record was refused" test "$(tls_stat TlsDecryptError)" = "$errors"
 gateway_stop
+# The kernel gets the keys in the middle of a connection, at a record's end that has to be found.
+mode=auto
+gateway_start $mode
+bulk data "$DIR/text" -v 1.3 -n data
+bulk one "$DIR/text" -v 1.3 -b -n one
+bulk binary "$DIR/binary" -v 1.3 -b -B -k 5000003 -n binary
+bulk pipelined "$DIR/binary" -v 1.3 -b -B -P -k 1000003 -n pipelined
+bulk old "$DIR/binary" -v 1.2 -b -B -n old
+bulk update "$DIR/text" -v 1.3 -u -n update
+for name in data one binary pipelined old update; do
+	check "ktls=$mode, $name: the log says ktls=$(expect_ktls_bulk $mode)" \
+		session_has helo=$name "ktls=$(expect_ktls_bulk $mode)" 'messages=1'
+done
+can_rekey && check "ktls=$mode: splice moved most of the chunks" \
+	metric_over postern_splice_bytes_total $((BYTES * 2))
+check "ktls=$mode: no record was refused" test "$(tls_stat TlsDecryptError)" = "$errors"
+gateway_stop
 mode=off
 gateway_start $mode
 bulk user "$DIR/binary" -v 1.3 -b -B -P -k 1000003

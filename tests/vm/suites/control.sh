@@ -145,19 +145,16 @@ behind_dot_closes()
 	done
 }
 
-# Without re-key, what lies in the kernel cannot follow: `always` neither way, `auto` (sending only)
-# not where the client asks for our new key.
+# Without re-key, what lies in the kernel cannot follow: `always` neither way. `auto` keeps these few octets
+# in user space, which always can.
 key_updates()
 {
-	if can_rekey; then
+	if [ $mode = auto ] || can_rekey; then
 		asked_works
 		unasked_works
 	else
 		asked_closes
-		case $(expect_ktls "$mode") in
-		tx) unasked_works ;;
-		*) unasked_closes ;;
-		esac
+		unasked_closes
 	fi
 }
 
