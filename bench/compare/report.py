@@ -62,9 +62,8 @@ def head_text(found):
         ("took", f"{facts['took_s']} s"),
         ("others' part of the CPUs meanwhile", shown(foreign, ".0%") if foreign else "-")])
     if foreign and foreign["median"] > FOREIGN_MAX:
-        yield ("**Others were busy on this machine. CPU time a message is then some per cent too high "
-               "for all servers, and messages a second and latencies mean little; ratios are the "
-               "firmest.**")
+        yield ("**Others were busy on this machine. CPU time a message is then too high for all servers, "
+               "and messages a second and latencies mean little; ratios are the firmest.**")
         yield ""
     for name, why in facts["left_out"]:
         yield f"**{name} is left out: {why}**"
