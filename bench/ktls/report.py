@@ -27,9 +27,10 @@ is to be within 2 % of it. For sending there is one figure, `each`: a message th
 connection of its own and goes on by TLS; connections to the next hop are kept, so handshakes are rare, but one that
 falls into a cell shows, and how deliveries overlap is chance: differences of a few per cent mean nothing there.
 
-Each cell was measured in one boot. Most repeat within 1 %; at 64 and 128 KiB `first` was seen to differ by up to
-13 % from boot to boot whatever the mode, so at these two sizes it decides nothing. `auto` hands over receiving alone,
-so each further small message costs more than under `always`: that goal is missed, by up to 12 %.
+Cells come from several boots, those of `auto` from a later one than the others, and few were repeated (most of these
+within 1 %). At 64 and 128 KiB `first` differs between `off` and `auto` by up to 14 % in both directions, although both
+do the same there: these two sizes decide nothing. In a cell for sending of 1 KiB there are handshakes. `auto` hands
+over receiving alone, so each further small message costs more than under `always`: that goal is missed, by up to 12 %.
 """
 
 
