@@ -68,30 +68,6 @@ bool fence_option(struct options *options, const char *name, const char *value)
 
 /* ---- asking ---- */
 
-/* Takes the request, but for its command. EXIT_OK and the answer's part, a new reference, or the
- * complaint's code. */
-static int fence_ask(
-	const struct options *options, const char *action, json_t *request, json_t **fence)
-{
-	json_t *answer = NULL;
-	char *line;
-	int result;
-
-	*fence = NULL;
-	json_object_set_new(request, "command", json_string("fence"));
-	json_object_set_new(request, "action", json_string(action));
-	line = json_dumps(request, JSON_COMPACT);
-	json_decref(request);
-	if (line == NULL)
-		return complain(options, EXIT_FAILED, "fence", "memory is short");
-	result = ask_for(options, line, "fence", &answer);
-	free(line);
-	if (result == EXIT_OK)
-		*fence = json_incref(json_object_get(answer, "fence"));
-	json_decref(answer);
-	return result;
-}
-
 static json_t *request_make(const struct options *options, const struct action *action)
 {
 	json_t *request = json_object();
@@ -116,7 +92,8 @@ static json_t *request_make(const struct options *options, const struct action *
 static int look_run(const struct options *options, const struct action *action)
 {
 	json_t *fence;
-	int result = fence_ask(options, action->word, request_make(options, action), &fence);
+	int result =
+		ask_part(options, "fence", action->word, request_make(options, action), &fence);
 
 	if (result != EXIT_OK)
 		return result;
@@ -141,7 +118,7 @@ static int list_run(const struct options *options)
 			json_object_set(request, "from", next);
 		got = json_array_size(networks);
 		json_decref(piece);
-		result = fence_ask(options, "list", request, &piece);
+		result = ask_part(options, "fence", "list", request, &piece);
 		json_array_extend(networks, json_object_get(piece, "networks"));
 		next = json_object_get(piece, "next");
 		/* A piece without an entry, but with a next one, would go on for ever. */
@@ -204,7 +181,8 @@ static void change_put(
 static int change_run(const struct options *options, const struct action *action)
 {
 	json_t *fence;
-	int result = fence_ask(options, action->word, request_make(options, action), &fence);
+	int result =
+		ask_part(options, "fence", action->word, request_make(options, action), &fence);
 	const json_t *listed = json_object_get(fence, "listed");
 	bool found = show_number_of(fence, "matched") > 0;
 

@@ -58,29 +58,6 @@ const char *sts_option_form(const char *name)
 
 /* ---- asking ---- */
 
-/* Takes the request, but for its command. EXIT_OK and the answer's part, a new reference, or the
- * complaint's code. */
-static int sts_ask(const struct options *options, const char *action, json_t *request, json_t **sts)
-{
-	json_t *answer = NULL;
-	char *line;
-	int result;
-
-	*sts = NULL;
-	json_object_set_new(request, "command", json_string("sts"));
-	json_object_set_new(request, "action", json_string(action));
-	line = json_dumps(request, JSON_COMPACT);
-	json_decref(request);
-	if (line == NULL)
-		return complain(options, EXIT_FAILED, "sts", "memory is short");
-	result = ask_for(options, line, "sts", &answer);
-	free(line);
-	if (result == EXIT_OK)
-		*sts = json_incref(json_object_get(answer, "sts"));
-	json_decref(answer);
-	return result;
-}
-
 /* The request for a piece: what the command line says, and where to go on. */
 static json_t *piece_request(const struct options *options, const json_t *next)
 {
@@ -115,7 +92,7 @@ int sts_pieces_ask(const struct options *options, const char *action, const char
 
 		got = json_array_size(all);
 		json_decref(piece);
-		result = sts_ask(options, action, request, &piece);
+		result = ask_part(options, "sts", action, request, &piece);
 		json_array_extend(all, json_object_get(piece, key));
 		/* A piece with nothing in it, but with a next one, would go on for ever. */
 	} while (result == EXIT_OK && next_of(piece) != NULL && json_array_size(all) > got &&
@@ -255,7 +232,7 @@ static int watch_run(const struct options *options)
 		json_object_set_new(request, "days", json_integer(options->days));
 	if (options->limit != 0)
 		json_object_set_new(request, "limit", json_integer(options->limit));
-	result = sts_ask(options, "watch", request, &sts);
+	result = ask_part(options, "sts", "watch", request, &sts);
 	if (result == EXIT_OK && !json_is_true(json_object_get(sts, "on")))
 		result = sts_nothing(options, "the watch is off; section watch of postern.conf(5)");
 	if (options->json && (result == EXIT_OK || result == EXIT_NOTHING))

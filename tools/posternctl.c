@@ -274,6 +274,28 @@ int ask_for(const struct options *options, const char *request, const char *key,
 	return result;
 }
 
+int ask_part(const struct options *options, const char *command, const char *action,
+	json_t *request, json_t **part)
+{
+	json_t *answer = NULL;
+	char *line;
+	int result;
+
+	*part = NULL;
+	json_object_set_new(request, "command", json_string(command));
+	json_object_set_new(request, "action", json_string(action));
+	line = json_dumps(request, JSON_COMPACT);
+	json_decref(request);
+	if (line == NULL)
+		return complain(options, EXIT_FAILED, command, "memory is short");
+	result = ask_for(options, line, command, &answer);
+	free(line);
+	if (result == EXIT_OK)
+		*part = json_incref(json_object_get(answer, command));
+	json_decref(answer);
+	return result;
+}
+
 /* ---- the command line ---- */
 
 static bool seconds_parse(const char *text, uint64_t *ms)

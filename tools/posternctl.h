@@ -65,6 +65,13 @@ MUST_USE int ask(const struct options *options, const char *request, json_t **an
 MUST_USE int ask_for(
 	const struct options *options, const char *request, const char *key, json_t **answer);
 
+/*
+ * The same for a command with an action. Takes the request, to which both are added. EXIT_OK and the
+ * answer's part of the command's name, a new reference, or the complaint's code.
+ */
+MUST_USE int ask_part(const struct options *options, const char *command, const char *action,
+	json_t *request, json_t **part);
+
 /* Says it on stderr and, with --json, on stdout in the gateway's own form. Returns `code`. */
 int complain(
 	const struct options *options, enum exit_code code, const char *where, const char *why);

@@ -71,23 +71,6 @@ static void issue(const char *name, const char *issuer, const char *san, int day
 	X509_free(x509);
 }
 
-/* A server with one certificate, NAME.crt. */
-static struct tls_context *server_of(const char *name)
-{
-	struct rig_settings settings;
-
-	memset(&settings, 0, sizeof(settings));
-	settings.tls = (struct tls_settings){
-		.ktls = KTLS_MODE_ALWAYS,
-		.version_min = TLS1_2_VERSION,
-		.ticket_keys = rig_path("tickets.key"),
-		.ticket_rotate_seconds = 86400,
-		.certificates = settings.certificates,
-	};
-	rig_settings_add(&settings, name, NULL);
-	return rig_context(&settings);
-}
-
 static struct tls_context *server_both_keys(void)
 {
 	struct rig_settings settings;
@@ -421,7 +404,7 @@ Test(client, certificates_are_judged)
 	issue("self", NULL, "DNS:mx.example.org", 30);
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		for (uint16_t version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
-			struct tls_context *server = server_of(cases[i].server);
+			struct tls_context *server = rig_server(cases[i].server, KTLS_MODE_ALWAYS);
 			struct tls_client *client = client_of(cases[i].ca, cases[i].verify);
 			char text[128];
 
@@ -512,7 +495,7 @@ Test(client, the_systems_store_is_read_at_once)
 	setenv("SSL_CERT_FILE", rig_path("ca.crt"), 1);
 	client = client_of(NULL, true);
 	remove(rig_path("ca.crt"));
-	server = server_of("mx");
+	server = rig_server("mx", KTLS_MODE_ALWAYS);
 	pair_open(client, server, NULL, "mx.example.org");
 	cr_assert(pair_shake() == TLS_STEP_DONE, "%s", tls_conn_failure_text(pair.client));
 	pair_close();

@@ -106,22 +106,6 @@ static const struct {
 	[STRANGE] = {"strange", "mx", "DNS:mx.example.org", .strange = true, .days = 30},
 };
 
-static struct tls_context *server_open(const char *name)
-{
-	struct rig_settings settings;
-
-	memset(&settings, 0, sizeof(settings));
-	settings.tls = (struct tls_settings){
-		.ktls = KTLS_MODE_OFF,
-		.version_min = TLS1_2_VERSION,
-		.ticket_keys = rig_path("tickets.key"),
-		.ticket_rotate_seconds = 86400,
-		.certificates = settings.certificates,
-	};
-	rig_settings_add(&settings, name, NULL);
-	return rig_context(&settings);
-}
-
 static void world_open(void)
 {
 	struct err err = {0};
@@ -136,7 +120,7 @@ static void world_open(void)
 
 		world.leaf[i] = make(servers[i].cn, above, servers[i].san, servers[i].days);
 		save(servers[i].name, &world.leaf[i], servers[i].alone ? NULL : above);
-		world.context[i] = server_open(servers[i].name);
+		world.context[i] = rig_server(servers[i].name, KTLS_MODE_OFF);
 	}
 	cr_assert(tls_client_open(&world.client, rig_path("ca.crt"), true, &err) == 0, "%s",
 		err.text);

@@ -2,7 +2,6 @@
 /* rig.c -- files, certificates, contexts, the client and the wire; see rig.h. */
 #include "rig.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,6 +10,8 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+
+#include "tests/lib/unit.h"
 
 #define PATHS_MAX  64
 #define MUST(cond) cr_assert((cond), "%s:%d: %s", __FILE__, __LINE__, #cond)
@@ -41,18 +42,10 @@ const size_t rig_suites_n = COUNT_OF(rig_suites);
 static char dir[64];
 static pid_t dir_owner;
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *walk)
-{
-	(void)st;
-	(void)flag;
-	(void)walk;
-	return remove(path);
-}
-
 static void remove_dir(void)
 {
 	if (dir_owner == getpid())
-		nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+		(void)unit_remove_tree(dir);
 }
 
 const char *rig_dir(void)
@@ -211,18 +204,32 @@ void rig_settings_add(struct rig_settings *settings, const char *name, const cha
 	certificate->names = settings->names[i];
 }
 
-void rig_settings(struct rig_settings *settings)
+static void settings_start(struct rig_settings *settings, enum ktls_mode ktls)
 {
 	memset(settings, 0, sizeof(*settings));
 	settings->tls = (struct tls_settings){
-		.ktls = KTLS_MODE_ALWAYS,
+		.ktls = ktls,
 		.version_min = TLS1_2_VERSION,
 		.ticket_keys = rig_path("tickets.key"),
 		.ticket_rotate_seconds = 86400,
 		.certificates = settings->certificates,
 	};
+}
+
+void rig_settings(struct rig_settings *settings)
+{
+	settings_start(settings, KTLS_MODE_ALWAYS);
 	rig_certificate("default", RIG_EC, 30, 0, 0);
 	rig_settings_add(settings, "default", NULL);
+}
+
+struct tls_context *rig_server(const char *name, enum ktls_mode ktls)
+{
+	struct rig_settings settings;
+
+	settings_start(&settings, ktls);
+	rig_settings_add(&settings, name, NULL);
+	return rig_context(&settings);
 }
 
 struct tls_context *rig_context(const struct rig_settings *settings)

@@ -45,6 +45,8 @@ void rig_settings(struct rig_settings *settings);
 /* One more, from NAME.crt and NAME.key; names end with NULL. */
 void rig_settings_add(struct rig_settings *settings, const char *name, const char *const *names);
 struct tls_context *rig_context(const struct rig_settings *settings);
+/* A server with one certificate, from NAME.crt and NAME.key, which are there. */
+struct tls_context *rig_server(const char *name, enum ktls_mode ktls);
 /* The error text of a load that must fail. */
 const char *rig_load_error(const struct rig_settings *settings);
 

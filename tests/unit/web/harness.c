@@ -4,7 +4,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/event.h"
+#include "tests/lib/unit.h"
 
 #define MUST(cond) cr_assert((cond), "%s:%d: %s", __FILE__, __LINE__, #cond)
 #define PATHS_MAX  32
@@ -28,18 +28,10 @@ static pid_t dir_owner;
 static EVP_PKEY *ca_key;
 static X509 *ca;
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *walk)
-{
-	(void)st;
-	(void)flag;
-	(void)walk;
-	return remove(path);
-}
-
 static void remove_dir(void)
 {
 	if (dir_owner == getpid())
-		nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+		(void)unit_remove_tree(dir);
 }
 
 const char *path_of(const char *file, const char *end)
