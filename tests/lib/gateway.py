@@ -198,6 +198,8 @@ class Gateway:
         """Keeps count of who waits for which message."""
         if event.get("event") == "message" and event.get("result") == "queued":
             left = self.undelivered.get(event["queue_id"], 0) + int(event["nrcpt"])
+        elif event.get("event") in ("dsn", "dsn_refused"):      # logged before what it is about
+            left = self.undelivered.get(event["id"], 0) + (1 if event["event"] == "dsn" else -1)
         elif event.get("event") == "delivery" and event.get("result") != "deferred":
             left = self.undelivered.get(event["id"], 0) - int(event["recipients"])
         else:
