@@ -170,16 +170,10 @@ void ring_fsync(struct ring *ring, struct op *op, int fd, bool data_only)
 	io_uring_prep_fsync(ring_op_arm(ring, op), fd, data_only ? IORING_FSYNC_DATASYNC : 0);
 }
 
-void ring_writev_sync(struct ring *ring, struct op *op, struct op *sync, int fd,
-	const struct iovec *iov, unsigned n, uint64_t offset)
+void ring_writev_sync(struct ring *ring, struct op *op, int fd, const struct iovec *iov, unsigned n,
+	uint64_t offset)
 {
-	struct io_uring_sqe *sqe;
-
-	ring_room(ring, 2); /* a chain does not reach past one submission */
-	sqe = ring_op_arm(ring, op);
-	io_uring_prep_writev(sqe, fd, iov, n, offset);
-	sqe->flags |= IOSQE_IO_LINK;
-	io_uring_prep_fsync(ring_op_arm(ring, sync), fd, IORING_FSYNC_DATASYNC);
+	io_uring_prep_writev2(ring_op_arm(ring, op), fd, iov, n, offset, RWF_DSYNC);
 }
 
 void ring_read(struct ring *ring, struct op *op, int fd, void *p, size_t n, uint64_t offset)

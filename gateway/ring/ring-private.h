@@ -90,7 +90,5 @@ void ring_buffers_publish(struct ring *ring);
 
 /* ring.c: an empty SQE that will complete `op`, which is armed from now on. */
 struct io_uring_sqe *ring_op_arm(struct ring *ring, struct op *op);
-/* Submits now if fewer than n SQEs are free. */
-void ring_room(struct ring *ring, unsigned n);
 
 #endif

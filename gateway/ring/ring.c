@@ -106,12 +106,6 @@ void ring_soon(struct ring *ring, struct op *op)
 	list_push_back(&ring->soon, &op->node);
 }
 
-void ring_room(struct ring *ring, unsigned n)
-{
-	if (io_uring_sq_space_left(&ring->uring) < n)
-		submit_early(ring);
-}
-
 /*
  * Submits and, if `wait`, waits for a completion, for wait_ms at most (-1: for ever). GETEVENTS
  * always: with DEFER_TASKRUN only that makes the kernel post completions, and it is what brings

@@ -167,10 +167,10 @@ void ring_write(struct ring *ring, struct op *op, int fd, struct span bytes,
 	uint64_t offset); /* may be short */
 void ring_writev(struct ring *ring, struct op *op, int fd, const struct iovec *iov, unsigned n,
 	uint64_t offset);
-/* The write, and once it is done in full, fdatasync: both submitted at once, in this order. A short
- * or failed write ends `sync` with -ECANCELED. Each has its completion. */
-void ring_writev_sync(struct ring *ring, struct op *op, struct op *sync, int fd,
-	const struct iovec *iov, unsigned n, uint64_t offset);
+/* As ring_writev(), and what it answers is on disk as by fdatasync(2). Where that fails, the answer
+ * is its error. (kernel-notes/ring-dsync.md) */
+void ring_writev_sync(struct ring *ring, struct op *op, int fd, const struct iovec *iov, unsigned n,
+	uint64_t offset);
 void ring_read(struct ring *ring, struct op *op, int fd, void *p, size_t n, uint64_t offset);
 void ring_fallocate(
 	struct ring *ring, struct op *op, int fd, int mode, uint64_t offset, uint64_t n);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * commit.c -- group commit: what waits for a shard's log goes there in one write and one fdatasync.
+ * commit.c -- group commit: what waits for a shard's log goes there in one write, synced.
  *
  * One batch at a time. While it is on its way, others collect; so the slower the disk, the more
  * messages share a sync, and nobody has to guess how long to wait. Only a batch that would hold one
  * message waits a moment (commit_wait_us), and only while others are being filled in.
  *
- * The write and the sync are one submission. A short write is continued and synced again. When
- * either fails, nobody of the batch is acknowledged and the segment is left: after a failed fsync
- * the kernel calls the pages clean, so asking again would prove nothing. What may have reached the
+ * The write is one operation that ends once it is on disk. A short one is continued. When it fails,
+ * nobody of the batch is acknowledged and the segment is left: after a failed sync the kernel calls
+ * the pages clean, so asking again would prove nothing. What may have reached the
  * disk is punched out if the disk still lets us, so that a message that was answered 451 does not
  * come back at the next start; where that fails too, it may.
  *
@@ -63,9 +63,9 @@ static void batch_write(struct spool_log *log)
 	uint64_t offset = batch->offset + batch->done;
 
 	if (log->spool->settings->durable)
-		ring_writev_sync(ring, &batch->write, &batch->sync, log->head->fd, iov, n, offset);
+		ring_writev_sync(ring, &batch->op, log->head->fd, iov, n, offset);
 	else
-		ring_writev(ring, &batch->write, log->head->fd, iov, n, offset);
+		ring_writev(ring, &batch->op, log->head->fd, iov, n, offset);
 }
 
 static void batch_advance(struct spool_batch *batch, size_t n)
@@ -175,51 +175,47 @@ static void batch_failed(struct spool_log *log, int error)
 	batch->error = error;
 	log->error = error;
 	batch->step = SPOOL_BATCH_ERASE;
-	ring_fallocate(log->spool->ring, &batch->write, log->head->fd,
+	ring_fallocate(log->spool->ring, &batch->op, log->head->fd,
 		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, batch->offset, batch->bytes);
 }
 
-/* Both operations are over. */
-static void batch_written(struct spool_log *log)
+/* A test build may let the write fail, or the sync behind it. */
+static void batch_written(struct spool_log *log, int res)
 {
 	struct spool_batch *batch = &log->batch;
-	bool durable = log->spool->settings->durable;
-	int res = fault("spool.batch.write", batch->write_res);
 
+	res = fault("spool.batch.write", res);
+	if (res > 0 && log->spool->settings->durable) {
+		int synced = fault("spool.batch.sync", 0);
+
+		count(COUNTER_SPOOL_SYNCS);
+		if (synced < 0)
+			res = synced;
+	}
 	if (res <= 0) {
 		batch_failed(log, res == 0 ? -EIO : res);
 		return;
 	}
 	batch_advance(batch, (size_t)res);
-	if (batch->done < batch->bytes) {
+	if (batch->done < batch->bytes)
 		batch_write(log);
-		return;
-	}
-	if (durable) {
-		count(COUNTER_SPOOL_SYNCS);
-		res = fault("spool.batch.sync", batch->sync_res);
-		if (res < 0) {
-			batch_failed(log, res == -ECANCELED ? -EIO : res);
-			return;
-		}
-	}
-	batch_committed(log);
+	else
+		batch_committed(log);
 }
 
-static void batch_step(struct spool_log *log)
+static void batch_done(struct op *op, int res, uint32_t flags)
 {
-	struct spool_batch *batch = &log->batch;
+	struct spool_log *log = container_of(op, struct spool_log, batch.op);
 
-	if (batch->write.armed || batch->sync.armed)
-		return;
-	switch (batch->step) {
+	(void)flags;
+	switch (log->batch.step) {
 	case SPOOL_BATCH_WRITE:
-		batch_written(log);
+		batch_written(log, res);
 		return;
 	case SPOOL_BATCH_ERASE:
 		if (log->spool->settings->durable) {
-			batch->step = SPOOL_BATCH_FLUSH;
-			ring_fsync(log->spool->ring, &batch->write, log->head->fd, true);
+			log->batch.step = SPOOL_BATCH_FLUSH;
+			ring_fsync(log->spool->ring, &log->batch.op, log->head->fd, true);
 			return;
 		}
 		batch_lost(log);
@@ -231,24 +227,6 @@ static void batch_step(struct spool_log *log)
 		break;
 	}
 	ASSERT(!"a completion of no known step");
-}
-
-static void write_done(struct op *op, int res, uint32_t flags)
-{
-	struct spool_log *log = container_of(op, struct spool_log, batch.write);
-
-	(void)flags;
-	log->batch.write_res = res;
-	batch_step(log);
-}
-
-static void sync_done(struct op *op, int res, uint32_t flags)
-{
-	struct spool_log *log = container_of(op, struct spool_log, batch.sync);
-
-	(void)flags;
-	log->batch.sync_res = res;
-	batch_step(log);
 }
 
 static void batch_start(struct spool_log *log)
@@ -342,8 +320,7 @@ void spool_log_init(struct spool_log *log, struct spool *spool, struct spool_sha
 	list_init(&log->batch.messages);
 	list_init(&log->noted.gone);
 	list_init(&log->writing.gone);
-	log->batch.write.done = write_done;
-	log->batch.sync.done = sync_done;
+	log->batch.op.done = batch_done;
 	log->wait.done = wait_done;
 	wheel_timer_init(&log->notes_timer, notes_fire);
 	wheel_timer_init(&log->pause_timer, pause_over);

@@ -173,10 +173,7 @@ enum spool_batch_step { SPOOL_BATCH_NONE, SPOOL_BATCH_WRITE, SPOOL_BATCH_ERASE, 
 /* What is being written: messages, then notes, then copies. */
 struct spool_batch {
 	enum spool_batch_step step;
-	struct op write;
-	struct op sync;
-	int write_res;
-	int sync_res;
+	struct op op;
 	int error;
 	struct list messages;
 	uint32_t messages_n;

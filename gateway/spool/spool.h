@@ -19,7 +19,7 @@
  *	finished	+ "finished"			removed				-
  *	failed		nothing that is valid		removed				451 / 452
  *
- * Group commit: what is complete when the log is free goes out in one write and one fdatasync; what
+ * Group commit: what is complete when the log is free goes out in one synced write; what
  * completes meanwhile waits for the next. A commit that would hold one message waits up to
  * commit_wait_us, but only while others are being filled in. After a failed write or sync nothing
  * of the batch is acknowledged, and its segment is never written to again.

@@ -182,7 +182,7 @@ Test(spool_crash, with_failures_between)
 		}
 		while (log->head == NULL || log->batch.step != SPOOL_BATCH_NONE)
 			turn();
-		head_becomes("/dev/null");
+		head_becomes(BAD_DISK);
 		step(i);
 		while (mails[i].committed_n == 0)
 			turn();

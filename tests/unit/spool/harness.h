@@ -101,6 +101,8 @@ uint64_t disk_bytes(void);
 void entry_holds(const struct spool_entry *entry, struct span body);
 /* Writes root/path into a static buffer. */
 const char *below_root(const char *path);
+/* Where a segment's octets go in this file no process has memory: EIO. */
+#define BAD_DISK "/proc/self/mem"
 /* What the own shard's log writes to is replaced by another file, e.g. /dev/full. */
 void head_becomes(const char *path);
 void segment_becomes(const struct spool_segment *segment, const char *path);
