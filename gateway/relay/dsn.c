@@ -237,6 +237,7 @@ static bool produce(struct report *report)
 	} else if (text->piece == RELAY_DSN_ORIGINAL && !report->tried) {
 		report->tried = true;
 		report->access.opened = original_opened;
+		report->access.in_file = true;
 		spool_body_open(report->relay->facts.spool, report->entry, &report->access);
 		return false;
 	} else if (text->piece == RELAY_DSN_END) {

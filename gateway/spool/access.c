@@ -2,8 +2,8 @@
 /*
  * access.c -- reading a message's octets: where they are, kept there while they are read.
  *
- * In the log they are read from the segment's own descriptor; a pin keeps that open when the
- * message is moved or the segment goes meanwhile. A large file is opened for each reader.
+ * Octets that are still in memory are read there (kept.c). In the log they are read from the segment's
+ * own descriptor; a pin keeps that open when the message is moved or the segment goes meanwhile. A large file is opened for each reader.
  *
  * The handle is the caller's and may go at any time, so no operation of ours is in it: those who
  * wait stand in a list (by the node of the op that they bring along), and the spool's one op serves
@@ -95,7 +95,8 @@ void spool_body_open(struct spool *spool, struct spool_entry *entry, struct spoo
 	access->spool = spool;
 	access->entry = entry;
 	access->pin = NULL;
-	if (!entry->large) {
+	access->kept = !access->in_file && spool_kept_open(item, &access->body);
+	if (!entry->large && !access->kept) {
 		access->pin = item->segment;
 		item->segment->pins++;
 		access->body.fd = item->segment->fd;
@@ -110,10 +111,16 @@ void spool_body_close(struct spool_access *access)
 {
 	struct spool *spool = access->spool;
 
+	struct spool_item *item;
+
 	if (access->entry == NULL)
 		return;
-	ASSERT(spool_item_of(access->entry)->accesses > 0);
-	spool_item_of(access->entry)->accesses--;
+	item = spool_item_of(access->entry);
+	ASSERT(item->accesses > 0);
+	item->accesses--;
+	if (access->kept)
+		spool_kept_close(spool, item);
+	access->kept = false;
 	access->entry = NULL;
 	if (spool->access == access)
 		spool->access = NULL;

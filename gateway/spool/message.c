@@ -74,6 +74,8 @@ static bool run_grow(struct spool *spool, struct spool_run *run)
 {
 	struct spool_block *block = pool_get(&spool->blocks);
 
+	while (block == NULL && spool_kept_yield(spool))
+		block = pool_get(&spool->blocks);
 	if (block == NULL)
 		return false;
 	block->next = NULL;
@@ -116,7 +118,7 @@ static bool run_full(const struct spool_message *message)
  */
 static bool memory_short(const struct spool *spool)
 {
-	return spool->blocks.live > spool->blocks.max / 2;
+	return spool->blocks.live - spool->kept_blocks > spool->blocks.max / 2;
 }
 
 /* ---- the end ---- */
@@ -175,6 +177,8 @@ void spool_message_committed(struct spool_message *message)
 	if (message->fd >= 0)
 		close(message->fd);
 	spool_cut_free(message->cutting);
+	if (!message->large)
+		spool_kept_take(item, spool, &message->filling);
 	message_free(message);
 	spool_queue_add(spool, item);
 	owner->committed(owner, 0, NULL);

@@ -122,6 +122,7 @@ void spool_queue_remove(struct spool *spool, struct spool_item *item)
 	struct spool_item **at = place_of(&spool->root, item->entry.id);
 
 	ASSERT(*at == item);
+	spool_kept_forget(spool, item);
 	*at = merge(item->left, item->right);
 	list_remove(&item->entry.node);
 	spool->entries_n--;

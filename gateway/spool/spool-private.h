@@ -134,6 +134,26 @@ void spool_message_failed(struct spool_message *message, int error);
 void spool_file_open(struct spool_message *message);
 void spool_blocks_release(struct spool *spool, struct spool_run *run);
 
+/* kept.c: the octets of a committed message, for its first reading */
+struct spool_kept {
+	struct list node; /* in spool->kept, oldest first */
+	struct spool_item *item;
+	struct spool_run run;
+	uint32_t readers;
+	struct iovec iov[];
+};
+
+/* Takes the blocks out of the run; leaves them there where they cannot be kept. */
+void spool_kept_take(struct spool_item *item, struct spool *spool, struct spool_run *run);
+/* Fills body's place in memory. False: none, read the file. */
+MUST_USE bool spool_kept_open(struct spool_item *item, struct spool_body *body);
+/* The last reader's end frees the blocks. */
+void spool_kept_close(struct spool *spool, struct spool_item *item);
+/* Nobody reads; the item goes. */
+void spool_kept_forget(struct spool *spool, struct spool_item *item);
+/* Frees some blocks for somebody who needs one. False: there were none. */
+MUST_USE bool spool_kept_yield(struct spool *spool);
+
 /* splice.c */
 void spool_splice_go(struct spool_message *message);
 void spool_splice_done(struct spool_message *message, int res);
@@ -350,6 +370,9 @@ struct spool {
 	struct list entries;
 	uint32_t entries_n;
 	struct spool_item *root;
+	/* kept.c */
+	struct list kept;
+	uint32_t kept_blocks;
 	/* large files to be removed, with the items they belonged to */
 	struct list gone;
 	struct op gone_op;

@@ -138,6 +138,7 @@ int spool_open(struct spool **out, const struct spool_settings *settings, struct
 	blocks_max = settings->memory_bytes_max / workers / SPOOL_BLOCK_BYTES;
 	pool_open(&spool->blocks, sizeof(struct spool_block),
 		u32_of(blocks_max > BLOCKS_MIN ? blocks_max : BLOCKS_MIN));
+	list_init(&spool->kept);
 	spool_queue_init(spool);
 	spool_access_init(spool);
 	wheel_timer_init(&spool->look_timer, look_fire);
@@ -163,6 +164,13 @@ static int health(const struct spool *spool)
 	if (log->error != 0 && spool_log_paused(log))
 		return log->error;
 	return spool->look_error;
+}
+
+static void kept_free(struct spool *spool)
+{
+	while (!list_empty(&spool->kept))
+		spool_kept_forget(
+			spool, container_of(spool->kept.next, struct spool_kept, node)->item);
 }
 
 static void items_free(struct list *items)
@@ -213,6 +221,7 @@ void spool_close(struct spool *spool)
 	for (uint32_t i = 0; i < spool->logs_n; i++)
 		spool_copies_free(spool->logs[i]);
 	count_add(COUNTER_SPOOL_MESSAGES, -(int64_t)spool->entries_n);
+	kept_free(spool);
 	items_free(&spool->entries);
 	for (uint32_t i = 0; i < spool->logs_n; i++)
 		log_close(spool->logs[i]);

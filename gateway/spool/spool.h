@@ -249,12 +249,14 @@ uint32_t spool_attempts(
 /* Access to a message's octets. The handle is the caller's; its body is valid from `opened` with
  * res 0 until spool_body_close(). */
 struct spool_access {
-	struct spool_body body; /* fd never -1 */
+	struct spool_body body;
+	bool in_file; /* set before opening: body.fd is not to be -1 */
 	void (*opened)(struct spool_access *access, int res);
 	/* the spool's own */
 	struct op op; /* never armed: only its node is used */
 	struct spool *spool;
 	struct spool_entry *entry; /* NULL: closed */
+	bool kept;
 	void *pin;
 };
 

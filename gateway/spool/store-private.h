@@ -75,7 +75,8 @@ struct spool_item {
 	bool copying; /* on its way to the head (copy.c) */
 	struct spool_attempt_kept *tries;
 	uint32_t tries_n;
-	uint32_t accesses; /* spool_access open or opening */
+	uint32_t accesses;       /* spool_access open or opening */
+	struct spool_kept *kept; /* its octets, still in memory; NULL: on disk only */
 };
 
 /* ---- format.c: also spool_id_text() and spool_id_parse() of spool.h, which need no ring ---- */
