@@ -117,6 +117,8 @@ COUNTER(SPOOL_NOTES_LOST, counter, "postern_spool_notes_lost_total", "", "Attemp
 COUNTER(SPOOL_COPIES, counter, "postern_spool_copies_total", "", "Messages moved to the head of a log so that an old segment could go.")
 COUNTER(SPOOL_MESSAGES, gauge, "postern_spool_messages", "", "Messages in the queue now.")
 COUNTER(SPOOL_SEGMENTS, gauge, "postern_spool_segments", "", "Segments of the logs now.")
+COUNTER(SPOOL_REUSED, counter, "postern_spool_reused_total", "", "Segments that were written to a file that had been emptied before.")
+COUNTER(SPOOL_DIRECT, counter, "postern_spool_direct_total", "", "Commits that went past the page cache.")
 COUNTER(SPOOL_BYTES, gauge, "postern_spool_bytes", "", "Octets that the segments take on disk now.")
 COUNTER(RELAY_CONNECTIONS, counter, "postern_relay_connections_total", "", "Connections to next hops that were begun.")
 COUNTER(RELAY_CONNECTIONS_ACTIVE, gauge, "postern_relay_connections_active", "", "Connections to next hops open or being opened now.")

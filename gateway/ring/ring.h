@@ -174,6 +174,8 @@ void ring_writev_sync(struct ring *ring, struct op *op, int fd, const struct iov
 void ring_read(struct ring *ring, struct op *op, int fd, void *p, size_t n, uint64_t offset);
 void ring_fallocate(
 	struct ring *ring, struct op *op, int fd, int mode, uint64_t offset, uint64_t n);
+/* The page cache lets go of what it has of the file. */
+void ring_forget(struct ring *ring, struct op *op, int fd);
 void ring_fsync(struct ring *ring, struct op *op, int fd, bool data_only);
 void ring_mkdirat(struct ring *ring, struct op *op, int dir, const char *path, mode_t mode);
 void ring_linkat(struct ring *ring, struct op *op, int from_dir, const char *from, int to_dir,

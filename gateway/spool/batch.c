@@ -19,7 +19,7 @@
 #include "base/fault.h"
 
 #define PAD_BYTES 8
-#define IOV_SPARE (2 * SPOOL_COPIES_MAX + 4) /* for notes, copies and the last padding */
+#define IOV_SPARE (2 * SPOOL_COPIES_MAX + 5) /* for notes, copies and the last paddings */
 
 /* What was chosen so far. */
 struct plan {
@@ -153,6 +153,42 @@ static void add_copies(struct spool_log *log)
 	batch->frame_n += attempts;
 }
 
+/* One piece of memory, as O_DIRECT wants it. */
+static void gather(struct spool_batch *batch)
+{
+	uint8_t *p = batch->pages;
+
+	for (uint32_t i = 0; i < batch->iov_n; i++) {
+		memcpy(p, batch->iov[i].iov_base, batch->iov[i].iov_len);
+		p += batch->iov[i].iov_len;
+	}
+	batch->iov[0] = (struct iovec){.iov_base = batch->pages, .iov_len = batch->length};
+	batch->iov_n = 1;
+}
+
+/* Where the head is written in pages: fills the last one and adds one of zeros, which the next batch
+ * overwrites (format.h). */
+static void paginate(struct spool_log *log)
+{
+	static uint8_t zeros[2 * SPOOL_PAGE];
+	const struct spool_segment *head = log->head;
+	struct spool_batch *batch = &log->batch;
+	size_t pad;
+
+	batch->direct = false;
+	batch->length = batch->bytes;
+	if (head->page == 0)
+		return;
+	pad = (size_t)(-batch->bytes % SPOOL_PAGE);
+	batch->length = batch->bytes + pad + SPOOL_PAGE;
+	ASSERT(batch->iov_n < SPOOL_BATCH_IOV);
+	batch->iov[batch->iov_n++] = (struct iovec){.iov_base = zeros, .iov_len = pad + SPOOL_PAGE};
+	batch->bytes += pad;
+	batch->direct = head->direct >= 0 && batch->length <= SPOOL_PAGES_BYTES;
+	if (batch->direct)
+		gather(batch);
+}
+
 static bool frame_room(struct spool_batch *batch, size_t n)
 {
 	uint8_t *p;
@@ -194,9 +230,11 @@ int spool_batch_fill(struct spool_log *log)
 {
 	struct spool_batch *batch = &log->batch;
 	const struct spool_segment *head = log->head;
-	struct plan plan = {.room = head->room - head->bytes};
+	struct plan plan = {.room = spool_segment_left(head)};
 
-	plan.fresh = head->bytes == SPOOL_SEGMENT_HEADER;
+	plan.fresh = spool_segment_fresh(head);
+	if (head->page != 0)
+		plan.room = min_size(plan.room, SPOOL_PAGES_BYTES - SPOOL_HEADER_PAGES);
 	if (plan.fresh && plan.room < spool_batch_need(log))
 		plan.room = spool_batch_need(log);
 	batch->messages_n = 0;
@@ -227,5 +265,6 @@ int spool_batch_fill(struct spool_log *log)
 	if (batch->copies)
 		add_copies(log);
 	ASSERT(batch->bytes == plan.bytes && batch->frame_n <= batch->frame_cap);
+	paginate(log);
 	return 0;
 }

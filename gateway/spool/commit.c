@@ -61,11 +61,12 @@ static void batch_write(struct spool_log *log)
 	const struct iovec *iov = batch->iov + batch->iov_at;
 	unsigned n = batch->iov_n - batch->iov_at;
 	uint64_t offset = batch->offset + batch->done;
+	int fd = batch->direct ? log->head->direct : log->head->fd;
 
 	if (log->spool->settings->durable)
-		ring_writev_sync(ring, &batch->op, log->head->fd, iov, n, offset);
+		ring_writev_sync(ring, &batch->op, fd, iov, n, offset);
 	else
-		ring_writev(ring, &batch->op, log->head->fd, iov, n, offset);
+		ring_writev(ring, &batch->op, fd, iov, n, offset);
 }
 
 static void batch_advance(struct spool_batch *batch, size_t n)
@@ -88,6 +89,8 @@ static void commit_count(const struct spool_batch *batch)
 	uint64_t now_us = clock_real_us();
 
 	count(COUNTER_SPOOL_BATCHES);
+	if (batch->direct)
+		count(COUNTER_SPOOL_DIRECT);
 	if (batch->messages_n == 0)
 		return;
 	count_add(COUNTER_SPOOL_BATCH_MESSAGES, batch->messages_n);
@@ -176,7 +179,7 @@ static void batch_failed(struct spool_log *log, int error)
 	log->error = error;
 	batch->step = SPOOL_BATCH_ERASE;
 	ring_fallocate(log->spool->ring, &batch->op, log->head->fd,
-		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, batch->offset, batch->bytes);
+		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, batch->offset, batch->length);
 }
 
 /* A test build may let the write fail, or the sync behind it. */
@@ -197,7 +200,7 @@ static void batch_written(struct spool_log *log, int res)
 		return;
 	}
 	batch_advance(batch, (size_t)res);
-	if (batch->done < batch->bytes)
+	if (batch->done < batch->length)
 		batch_write(log);
 	else
 		batch_committed(log);

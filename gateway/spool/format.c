@@ -22,7 +22,8 @@ enum { /* places in the segment header */
 	SEGMENT_SEQ = 16,
 	SEGMENT_CREATED = 24,
 	SEGMENT_SALT = 32,
-	SEGMENT_ZERO = 36,
+	SEGMENT_PAGE = 36,
+	SEGMENT_ZERO = 40,
 	SEGMENT_CRC = 60
 };
 
@@ -76,6 +77,7 @@ void spool_segment_header_write(
 	put(out + SEGMENT_SEQ, header->seq, 8);
 	put(out + SEGMENT_CREATED, header->created_s, 8);
 	put(out + SEGMENT_SALT, header->salt, 4);
+	put(out + SEGMENT_PAGE, header->page, 4);
 	put(out + SEGMENT_CRC, crc32c(0, span_of(out, SEGMENT_CRC)), 4);
 }
 
@@ -95,9 +97,17 @@ int spool_segment_header_read(struct span bytes, struct spool_segment_header *ou
 	out->seq = get(p + SEGMENT_SEQ, 8);
 	out->created_s = get(p + SEGMENT_CREATED, 8);
 	out->salt = (uint32_t)get(p + SEGMENT_SALT, 4);
+	out->page = (uint32_t)get(p + SEGMENT_PAGE, 4);
+	if (out->page != 0 && (out->version < 4 || out->page != SPOOL_PAGE))
+		return -EBADMSG;
 	if (out->version == 0 || !is_zero(span_of(p + SEGMENT_ZERO, SEGMENT_CRC - SEGMENT_ZERO)))
 		return -EBADMSG;
 	return 0;
+}
+
+uint64_t spool_segment_begin(uint32_t page)
+{
+	return page != 0 ? page : SPOOL_SEGMENT_HEADER;
 }
 
 /* ---- record header ---- */

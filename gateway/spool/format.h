@@ -3,17 +3,21 @@
  * format.h -- what stands in a segment. Integers are little-endian; records begin at
  * multiples of 8 octets.
  *
- * A segment is SPOOL_SEGMENT_HEADER octets, then records, then zeros or the end of the file.
+ * A segment is SPOOL_SEGMENT_HEADER octets, then records, then zeros or the end of the file. One that
+ * is written in pages, past the page cache, may have had another life before: its header fills a page,
+ * each commit begins on a page and has a page of zeros behind it, which the next commit overwrites;
+ * what stands behind that is left from before and means nothing (its salt is another).
  *
  *	segment header (64)
  *	at  n
  *	0   8	magic "PSTNSEG1"
- *	8   4	version of the format: 3. A reader refuses a greater one
+ *	8   4	version of the format: 4. A reader refuses a greater one
  *	12  4	shard
  *	16  8	SEQ, as in the file's name
  *	24  8	created, seconds since 1970
  *	32  4	salt: random; what peers send cannot be made to look like a record
- *	36  24	zero
+ *	36  4	octets of a page: 4096, or 0: not in pages
+ *	40  20	zero
  *	60  4	CRC32C of octets 0 to 59
  *
  *	record header (64)
@@ -49,9 +53,10 @@
  * a batch is written only once the one before it was synced.
  *
  * A format with another number keeps the segment header's magic, version and CRC where they are, so
- * that a newer one is known from a damaged one. Version 1 had a zero for TLS, version 2 no 2: both are
- * read as they are, and not written any more. What version 3 does not know (a type, a flag, a
- * non-zero octet that should be zero) is damage in it: whoever adds something raises the version.
+ * that a newer one is known from a damaged one. Version 1 had a zero for TLS, version 2 no 2, version 3
+ * no pages: they are read as they are, and not written any more. What version 4 does not know (a type,
+ * a flag, a non-zero octet that should be zero) is damage in it: whoever adds something raises the
+ * version.
  */
 #ifndef POSTERN_SPOOL_FORMAT_H
 #define POSTERN_SPOOL_FORMAT_H
@@ -59,9 +64,10 @@
 #include "base/span.h"
 #include "smtp/envelope.h"
 
-#define SPOOL_FORMAT_VERSION 3
+#define SPOOL_FORMAT_VERSION 4
 #define SPOOL_SEGMENT_HEADER 64
 #define SPOOL_RECORD_HEADER  64
+#define SPOOL_PAGE           4096
 #define SPOOL_META_MAX       (64u << 20) /* recipients_max of full length fit */
 #define SPOOL_BODY_MAX       ((uint64_t)1 << 48)
 
@@ -85,6 +91,7 @@ struct spool_segment_header {
 	uint64_t seq;
 	uint64_t created_s;
 	uint32_t salt;
+	uint32_t page; /* SPOOL_PAGE or 0 */
 };
 
 struct spool_record {
@@ -111,6 +118,9 @@ void spool_record_write(uint8_t out[SPOOL_RECORD_HEADER], const struct spool_rec
 /* 0; -ENODATA: zeros, the end; -EBADMSG: damaged or not a record. Lengths are within reason after
  * 0, not yet within the file. `bytes` may be shorter than a header at the file's end only. */
 MUST_USE int spool_record_read(struct span bytes, uint32_t salt, struct spool_record *out);
+
+/* Where records begin behind such a header. */
+uint64_t spool_segment_begin(uint32_t page);
 
 /* Octets that a record takes in the log, padding included. */
 uint64_t spool_record_bytes(const struct spool_record *record);

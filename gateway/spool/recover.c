@@ -178,6 +178,7 @@ static int segment_check(struct recovery *recovery)
 		return segment_refuse(
 			recovery, "its header was written for a file of another name");
 	segment->salt = header.salt;
+	segment->page = header.page;
 	return 1;
 }
 
@@ -213,6 +214,7 @@ static int segment_take(struct recovery *recovery, uint64_t seq)
 		return recovery_fail_segment(recovery, seq, "take over", -ENOMEM);
 	list_init(&segment->node);
 	segment->seq = seq;
+	segment->direct = -1;
 	store_segment_name(seq, name);
 	segment->fd =
 		openat(recovery->shard->dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);

@@ -7,6 +7,9 @@
  * good checksum stands; headers are salted, so a message cannot hold one. A record whose header is
  * sound and whose payload is not is passed over by its length.
  *
+ * In a segment that is written in pages what an earlier life left stands behind the end; no record of
+ * it is sound, as the salt is another one.
+ *
  * Damage behind the last sound record is held back until the end of the file: only then is it known
  * whether it is the tail that a crash tore off or an older batch that has gone bad.
  *
@@ -40,6 +43,7 @@ struct scan {
 	const struct spool_scan_visit *visit;
 	uint64_t size; /* of the file */
 	uint32_t salt;
+	uint32_t page;
 	uint64_t batch;     /* of the last sound header */
 	uint64_t batch_max; /* of all of them */
 	uint8_t *window;    /* SCAN_WINDOW octets */
@@ -182,6 +186,57 @@ static int search(struct scan *scan, uint64_t offset, struct search *out)
 	return 0;
 }
 
+/* A commit ends somewhere in a page: the next one, if any, begins on a page. *out: where its first
+ * word that is not zero stands, or the page it begins on, or the end of the file. */
+static int pass_padding(struct scan *scan, uint64_t offset, uint64_t *out)
+{
+	uint64_t page = (offset + scan->page - 1) / scan->page * scan->page;
+	struct span bytes;
+	uint64_t word = 0;
+
+	for (*out = offset; *out < page && *out < scan->size && word == 0; *out += RECORD_STEP) {
+		int error = look(scan, *out, RECORD_STEP, &bytes);
+
+		if (error != 0)
+			return error;
+		memcpy(&word, bytes.p, min_size(bytes.n, sizeof(word)));
+	}
+	if (word != 0)
+		*out -= RECORD_STEP;
+	return 0;
+}
+
+/* 1: zeros stand where a commit would begin, as behind the last one; or -errno. */
+static int is_end(struct scan *scan, uint64_t offset)
+{
+	struct spool_record record;
+	struct span bytes;
+	int error = look(scan, offset, SPOOL_RECORD_HEADER, &bytes);
+
+	if (error != 0)
+		return error;
+	return spool_record_read(bytes, scan->salt, &record) == -ENODATA;
+}
+
+/* skip() in a segment that is written in pages: zeros where a commit would begin are the end, if no
+ * record of this life follows; what else follows is of an earlier one. */
+static int skip_pages(
+	struct scan *scan, const struct search *found, uint64_t offset, uint64_t *next)
+{
+	struct damage damage = {.batch = scan->batch};
+	int error = pass_padding(scan, offset, &damage.offset);
+
+	if (error == 0 && !found->found && damage.offset % scan->page == 0)
+		error = is_end(scan, damage.offset);
+	if (error != 0)
+		return error < 0 ? error : 0;
+	*next = found->found ? found->at : scan->size;
+	damage.n = *next - damage.offset;
+	if (damage.n > 0)
+		error = hold(scan, &damage);
+	return error != 0 ? error : 1;
+}
+
 /* No record at `offset`. Answers 1 to go on at *next, 0 at the end of the segment, or -errno. */
 static int skip(struct scan *scan, uint64_t offset, uint64_t *next)
 {
@@ -191,6 +246,8 @@ static int skip(struct scan *scan, uint64_t offset, uint64_t *next)
 
 	if (error != 0)
 		return error;
+	if (scan->page != 0)
+		return skip_pages(scan, &found, offset, next);
 	*next = found.found ? found.at : found.zeros_at;
 	if (*next == offset)
 		return 0;
@@ -285,7 +342,8 @@ static int scan_all(struct scan *scan, struct spool_segment_header *header, uint
 	if (more != 0)
 		return more;
 	scan->salt = header->salt;
-	*end = SPOOL_SEGMENT_HEADER;
+	scan->page = header->page;
+	*end = spool_segment_begin(header->page);
 	for (more = 1; more > 0 && *end < scan->size;)
 		more = step(scan, *end, end);
 	if (more < 0)

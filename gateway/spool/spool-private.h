@@ -7,6 +7,7 @@
  *
  *	spool.segment.open	a new segment was created
  *	spool.segment.header	its header was written
+ *	spool.segment.reuse	a spare got the name of a segment
  *	spool.segment.unlink	a segment that nobody needs was removed
  *	spool.batch.write	a batch was written
  *	spool.batch.sync	... and synced
@@ -37,8 +38,14 @@
 #define SPOOL_COPY_BYTES    (1u << 20)   /* of them; one message may have more */
 #define SPOOL_SEGMENTS_FEW  4            /* so many are never too many */
 #define SPOOL_SEGMENTS_MANY 64           /* so many, and twice what is live would fill, are */
-#define SPOOL_PAUSE_MS      1000         /* between two looks at the store, and after a failure */
-#define SPOOL_REPLY_MAX     600          /* text of a next hop's final reply */
+#define SPOOL_SPARES        2            /* emptied segments kept for another life */
+#define SPOOL_SPARE_PART    2            /* of segment_bytes that one must hold for that */
+#define SPOOL_PAGES_AFTER   (1u << 20)   /* octets until it is worth to fill a segment with zeros */
+#define SPOOL_PAGES_BYTES                                                                          \
+	(4u << 20) /* of a commit past the page cache; longer ones go through it */
+#define SPOOL_HEADER_PAGES (2 * SPOOL_PAGE) /* a header, and the page behind it */
+#define SPOOL_PAUSE_MS     1000 /* between two looks at the store, and after a failure */
+#define SPOOL_REPLY_MAX    600  /* text of a next hop's final reply */
 
 /* ---- message.c ---- */
 
@@ -209,25 +216,40 @@ struct spool_batch {
 	uint32_t iov_n;
 	uint32_t iov_at;
 	struct iovec iov[SPOOL_BATCH_IOV];
+	uint64_t length; /* octets to write: with the page behind it */
+	bool direct;     /* past the page cache */
+	uint8_t *pages;  /* SPOOL_PAGES_BYTES, aligned: for O_DIRECT; NULL: none yet */
 };
 
 /* A segment being made ahead. */
 enum spool_make_step {
 	SPOOL_MAKE_NONE,
 	SPOOL_MAKE_OPEN,
-	SPOOL_MAKE_ALLOCATE,
+	SPOOL_MAKE_OPEN_DIRECT,
+	SPOOL_MAKE_ALLOCATE, /* a new one */
+	SPOOL_MAKE_FORGET,   /* a spare: what the page cache has of it */
+	SPOOL_MAKE_FILL,     /* a new one that is written in pages: zeros */
 	SPOOL_MAKE_HEADER,
 	SPOOL_MAKE_SYNC,
+	SPOOL_MAKE_RENAME, /* a spare */
 	SPOOL_MAKE_DIR_SYNC,
 	SPOOL_MAKE_UNDO,
+	SPOOL_MAKE_DISCARD, /* a spare that is not wanted */
 };
 
 struct spool_make {
 	enum spool_make_step step;
 	struct op op;
 	struct spool_segment *segment;
-	int error; /* of the last try; 0 once one succeeded */
-	char name[STORE_NAME_MAX];
+	int error;                 /* of the last try; 0 once one succeeded */
+	int spare;                 /* which one it is made of; -1: none */
+	bool again;                /* another way, at once */
+	uint64_t filled;           /* octets of zeros */
+	char name[STORE_NAME_MAX]; /* as it is called now */
+	char to[STORE_NAME_MAX];   /* and in the end */
+	bool pages;                /* not plain */
+	struct iovec iov;
+	size_t header_n;
 	uint8_t header[SPOOL_SEGMENT_HEADER];
 };
 
@@ -236,7 +258,9 @@ struct spool_drop {
 	struct op op;
 	struct spool_segment *segment;
 	bool unlinked;
+	int spare; /* what it becomes; -1: nothing */
 	char name[STORE_NAME_MAX];
+	char to[STORE_NAME_MAX];
 };
 
 /* Live messages of the oldest segment on their way to the head. */
@@ -275,6 +299,9 @@ struct spool_log {
 	struct spool_segment *head; /* being written; NULL: none yet */
 	struct spool_segment *next; /* ready to be the head */
 	uint64_t room;              /* of all segments on disk */
+	uint64_t written;           /* since the start, until it is enough for pages */
+	bool no_direct;             /* the file system does not take it */
+	bool spares[SPOOL_SPARES];  /* that may be there */
 	struct list waiting;        /* messages */
 	uint32_t waiting_n;
 	struct spool_notes noted;   /* being filled */
@@ -308,13 +335,33 @@ uint64_t spool_batch_need(struct spool_log *log);
 /* Lays out what fits into the head, which has room for the need. 0, -EAGAIN: nothing; -ENOMEM. */
 MUST_USE int spool_batch_fill(struct spool_log *log);
 
+/* make.c */
+/* Segments of this log may be written past the page cache. */
+bool spool_make_direct(const struct spool_log *log);
+/* Begins to make log->next, unless that is under way or failed a moment ago. */
+void spool_make_start(struct spool_log *log);
+/* What a spare is called; which one may be put there, -1: none. */
+void spool_make_spare_name(unsigned spare, char name[STORE_NAME_MAX]);
+int spool_make_spare_room(const struct spool_log *log);
+void spool_segment_prepare(struct spool_log *log);
+/* Which spares there are. */
+void spool_make_look(struct spool_log *log);
+
 /* segment.c */
+/* n octets more of the disk are the segment's. */
+void spool_segment_grow(struct spool_log *log, struct spool_segment *segment, uint64_t n);
+/* Closes and frees; touches nothing on disk. */
+void spool_segment_free(struct spool_segment *segment);
+void spool_segment_direct_close(struct spool_segment *segment);
+/* Nothing was written to it yet. */
+bool spool_segment_fresh(const struct spool_segment *segment);
+/* Octets of records that it still takes. */
+uint64_t spool_segment_left(const struct spool_segment *segment);
 /* The head has room for n octets as it is. */
 bool spool_segment_head_takes(const struct spool_log *log, uint64_t n);
 /* The head has room for n octets, or has become a segment that has. False: none yet, or none to be
  * had (make.error). */
 MUST_USE bool spool_segment_room(struct spool_log *log, uint64_t n);
-void spool_segment_prepare(struct spool_log *log);
 void spool_segment_collect(struct spool_log *log);
 /* n octets more stand in the head. */
 void spool_segment_written(struct spool_log *log, uint64_t n);

@@ -39,6 +39,7 @@ static void shard_take(struct spool *spool, struct spool_log *log)
 	struct list items;
 
 	shard->log = log;
+	spool_make_look(log);
 	shard->live_bytes = 0;
 	shard->items_n = 0;
 	for (struct list *node = shard->segments.next; node != &shard->segments;
@@ -197,9 +198,7 @@ static void log_close(struct spool_log *log)
 			container_of(list_pop_front(segments), struct spool_segment, node);
 
 		ASSERT(segment->pins == 0);
-		if (segment->fd >= 0)
-			close(segment->fd);
-		free(segment);
+		spool_segment_free(segment);
 		count_add(COUNTER_SPOOL_SEGMENTS, -1);
 	}
 	count_add(COUNTER_SPOOL_BYTES, -(int64_t)log->room);
@@ -211,6 +210,7 @@ static void log_close(struct spool_log *log)
 	free(log->noted.p);
 	free(log->writing.p);
 	free(log->batch.frame);
+	free(log->batch.pages);
 	free(log);
 }
 

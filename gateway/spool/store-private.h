@@ -29,6 +29,7 @@ struct spool_segment {
 	struct list node; /* in shard->segments, oldest first */
 	uint64_t seq;
 	uint32_t salt;  /* of its header, for the CRC of records */
+	uint32_t page;  /* of its header: SPOOL_PAGE or 0 */
 	int fd;         /* read and write; open as long as the segment stands */
 	uint64_t bytes; /* used, header included */
 	uint64_t live_bytes;
@@ -38,6 +39,7 @@ struct spool_segment {
 	/* the worker's, set up by spool_open() */
 	struct list items; /* of spool_item.mates: the live ones */
 	uint64_t room;     /* octets it takes on disk */
+	int direct;        /* the head's: O_DIRECT; -1 */
 	bool gone;         /* unlinked, and kept open for a body that is being read */
 };
 

@@ -25,6 +25,7 @@ struct seen {
 	uint64_t at; /* all before it was visited, or is no part of a record */
 	uint64_t records;
 	uint32_t salt;
+	bool page; /* written in pages */
 	bool tail;
 	struct spool_item *item; /* the last one */
 };
@@ -78,7 +79,8 @@ static bool on_record(
 	struct spool_record again;
 	uint64_t payload = record->meta_n;
 
-	ASSERT(!seen->tail && offset == seen->at && offset % 8 == 0);
+	ASSERT(!seen->tail && offset % 8 == 0);
+	ASSERT(seen->page ? offset >= seen->at : offset == seen->at);
 	(void)span_take(&rest, offset);
 	ASSERT(spool_record_read(rest, seen->salt, &again) == 0);
 	ASSERT(again.id == record->id && again.type == record->type);
@@ -99,7 +101,8 @@ static void on_damage(void *ctx, uint64_t offset, uint64_t n, uint64_t id, bool 
 {
 	struct seen *seen = ctx;
 
-	ASSERT(n > 0 && offset == seen->at && n <= seen->bytes.n - offset);
+	ASSERT(n > 0 && n <= seen->bytes.n - offset);
+	ASSERT(seen->page ? offset >= seen->at : offset == seen->at);
 	ASSERT(id == 0 || n >= SPOOL_RECORD_HEADER);
 	seen->tail = seen->tail || tail;
 	seen->at = offset + n;
@@ -107,7 +110,7 @@ static void on_damage(void *ctx, uint64_t offset, uint64_t n, uint64_t id, bool 
 
 static void check_scan(struct span bytes)
 {
-	struct seen seen = {.bytes = bytes, .at = SPOOL_SEGMENT_HEADER};
+	struct seen seen = {.bytes = bytes};
 	struct spool_scan_visit visit = {&seen, on_record, on_damage};
 	struct spool_segment_header header;
 	uint64_t end, batch;
@@ -116,15 +119,17 @@ static void check_scan(struct span bytes)
 
 	ASSERT(fd >= 0 && write(fd, bytes.p, bytes.n) == (ssize_t)bytes.n);
 	seen.salt = header.salt;
+	seen.page = header.page != 0;
+	seen.at = spool_segment_begin(header.page);
 	ASSERT(spool_scan(fd, &visit, &header, &end, &batch) == res);
 	close(fd);
 	spool_item_free(seen.item);
 	if (res != 0) {
-		ASSERT(seen.records == 0 && seen.at == SPOOL_SEGMENT_HEADER);
+		ASSERT(seen.records == 0 && !seen.tail);
 		return;
 	}
 	ASSERT(end == seen.at);
-	for (uint64_t i = end; i < bytes.n; i++)
+	for (uint64_t i = end; i < bytes.n && !seen.page; i++)
 		ASSERT(bytes.p[i] == 0);
 }
 
@@ -157,7 +162,7 @@ static struct span mutate(struct span data)
 	size_t changes_n = head.n > 0 ? head.p[0] % CHANGES_MAX : 0;
 	struct span changes = span_take(&data, changes_n * CHANGE_OCTETS);
 	size_t n = min_size(data.n, sizeof(segment));
-	uint32_t salt, crc;
+	uint32_t salt, page, crc;
 
 	if (n > 0)
 		memcpy(segment, data.p, n);
@@ -172,8 +177,13 @@ static struct span mutate(struct span data)
 	crc = crc32c(0, span_of(segment, 60));
 	memcpy(segment + 60, &crc, sizeof(crc));
 	memcpy(&salt, segment + 32, sizeof(salt));
-	for (size_t at = SPOOL_SEGMENT_HEADER, step = 1; step > 0; at += step)
+	memcpy(&page, segment + 36, sizeof(page));
+	page = page == SPOOL_PAGE ? SPOOL_PAGE : 0;
+	for (size_t at = spool_segment_begin(page), step = 1; step > 0 && at < n; at += step) {
 		step = mend(segment + at, n - at, salt);
+		if (step == 0 && page != 0)
+			step = page - at % page;
+	}
 	return span_of(segment, n);
 }
 

@@ -24,9 +24,18 @@ def crc32c(octets, crc=0):
     return crc ^ 0xFFFFFFFF
 
 
-def segment(shard=0, seq=1, version=2):
-    head = struct.pack("<8sIIQQI24x", b"PSTNSEG1", version, shard, seq, 1700000000, SALT)
-    return head + struct.pack("<I", crc32c(head))
+PAGE = 4096
+
+
+def segment(shard=0, seq=1, version=2, page=0):
+    head = struct.pack("<8sIIQQII20x", b"PSTNSEG1", version, shard, seq, 1700000000, SALT, page)
+    return (head + struct.pack("<I", crc32c(head))).ljust(page, b"\0")
+
+
+def paged(*records):
+    """A commit of them: whole pages."""
+    octets = b"".join(records)
+    return octets + bytes(-len(octets) % PAGE)
 
 
 def record(kind, batch, number, meta=b"", body=b"", flags=0, attempts=0, due=0, large_n=None):
@@ -77,7 +86,7 @@ def seeds():
     copy = message(3, 2, b"", [A, B], BODY, flags=8)
     large = record(1, 4, 3, envelope(b'"q@q"@x', [A], 2, 2, 1, 99, b"E"), flags=1, large_n=1 << 20)
     yield "empty", segment()
-    yield "newer", segment(version=3)
+    yield "newer", segment(version=5)
     yield "older", segment(version=1)
     yield "one", segment() + one
     yield "all", segment() + one + two + tried + copy + large + finished(5, 1)
@@ -85,6 +94,11 @@ def seeds():
     yield "torn", segment() + one + two[:-30]
     yield "hole", segment() + one + bytes(len(two)) + tried + finished(5, 1)
     yield "no-recipients", segment() + message(1, 1, b"s@x", [], b"")
+    old = bytes(octet ^ 0xFF for octet in one) * 40
+    pages = segment(version=4, page=PAGE)
+    yield "pages", pages + paged(one) + paged(two, tried) + bytes(PAGE) + old
+    yield "pages-torn", pages + paged(one) + paged(two)[:100] + old
+    yield "pages-hole", pages + paged(one) + bytes(PAGE) + paged(two, tried) + bytes(PAGE)
     yield "inside", segment() + message(1, 1, b"s@x", [A], bytes(7) + one)
 
 

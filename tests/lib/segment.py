@@ -53,19 +53,24 @@ class Segment:
         self.path = path
         with open(path, "rb") as file:
             raw = file.read()
-        magic, self.version, self.shard, self.seq, self.created_s, salt = struct.unpack_from(
-            "<8sIIQQI", raw)
+        (magic, self.version, self.shard, self.seq, self.created_s, salt,
+         page) = struct.unpack_from("<8sIIQQII", raw)
         self.good = (magic == b"PSTNSEG1"
                      and struct.unpack_from("<I", raw, 60)[0] == crc32c(raw[:60]))
         self.records = []
-        at = HEADER_BYTES
-        while at + RECORD_BYTES <= len(raw) and raw[at:at + 4] != b"\0\0\0\0":
+        at = page or HEADER_BYTES
+        while at + RECORD_BYTES <= len(raw):
+            if page and not any(raw[at:at + 4]):
+                at += -at % page    # the next commit, if there is one
+            if not any(raw[at:at + 4]):
+                break
             record = Record(raw, at, salt)
             self.records.append(record)
             if not record.good:
                 break
             at = record.end
-        self.clean = not any(raw[at:]) or bool(self.records and not self.records[-1].good)
+        rest = raw[at:at + page] if page else raw[at:]
+        self.clean = not any(rest) or bool(self.records and not self.records[-1].good)
 
 
 def segments(spool):

@@ -166,6 +166,8 @@ Test(spool_crash, at_any_moment)
 	}
 	turns_until_idle();
 	crash(MAILS);
+	cr_expect(counter_sum(COUNTER_SPOOL_REUSED) > 0);
+	cr_expect(counter_sum(COUNTER_SPOOL_DIRECT) > 0);
 	cr_expect(counter_sum(COUNTER_SPOOL_COPIES) > 0, "room %zu live %zu entries %u",
 		(size_t)spool->logs[0]->room, (size_t)spool->logs[0]->shard->live_bytes,
 		spool_entries(spool));

@@ -5,7 +5,7 @@
 #include "base/crc32c.h"
 
 static const struct spool_segment_header segment = {
-	1, 7, 0x0123456789abcdef, 1700000000, 0xfeedbeef};
+	4, 7, 0x0123456789abcdef, 1700000000, 0xfeedbeef, SPOOL_PAGE};
 
 static const struct spool_record records[] = {
 	{SPOOL_RECORD_MESSAGE, SPOOL_FLAG_8BIT | SPOOL_FLAG_HELD, 1, 0xfedcba9876543210, 1, 100, 50,
@@ -28,18 +28,19 @@ Test(format, segment_header_there_and_back)
 	cr_assert_eq(read.seq, segment.seq);
 	cr_assert_eq(read.created_s, segment.created_s);
 	cr_assert_eq(read.salt, segment.salt);
+	cr_assert_eq(read.page, segment.page);
 }
 
 /* As the table in format.h has it: who changes a place here changes the format. */
 Test(format, segment_header_is_laid_out_as_written)
 {
-	static const uint8_t head[] = "PSTNSEG1\1\0\0\0\7\0\0\0\xef\xcd\xab\x89\x67\x45\x23\x01"
-				      "\0\xf1\x53\x65\0\0\0\0\xef\xbe\xed\xfe";
+	static const uint8_t head[] = "PSTNSEG1\4\0\0\0\7\0\0\0\xef\xcd\xab\x89\x67\x45\x23\x01"
+				      "\0\xf1\x53\x65\0\0\0\0\xef\xbe\xed\xfe\0\x10\0\0";
 	uint8_t bytes[SPOOL_SEGMENT_HEADER];
 
 	spool_segment_header_write(bytes, &segment);
-	cr_assert_arr_eq(bytes, head, 36);
-	for (size_t i = 36; i < 60; i++)
+	cr_assert_arr_eq(bytes, head, 40);
+	for (size_t i = 40; i < 60; i++)
 		cr_assert_eq(bytes[i], 0);
 	cr_assert_eq(bytes[60] | bytes[61] << 8 | bytes[62] << 16 | (uint32_t)bytes[63] << 24,
 		crc32c(0, span_of(bytes, 60)));
@@ -63,6 +64,16 @@ Test(format, segment_header_refused)
 	spool_segment_header_write(bytes, &newer);
 	cr_assert_eq(spool_segment_header_read(span_of(bytes, sizeof(bytes)), &read), -ENOTSUP);
 	cr_assert_eq(read.version, SPOOL_FORMAT_VERSION + 1);
+	newer.version = 3;
+	spool_segment_header_write(bytes, &newer);
+	cr_assert_eq(spool_segment_header_read(span_of(bytes, sizeof(bytes)), &read), -EBADMSG,
+		"an older one had no pages");
+	newer.version = 4;
+	newer.page = 2 * SPOOL_PAGE;
+	spool_segment_header_write(bytes, &newer);
+	cr_assert_eq(spool_segment_header_read(span_of(bytes, sizeof(bytes)), &read), -EBADMSG,
+		"nor has any other pages");
+	newer.page = 0;
 	newer.version = 1;
 	spool_segment_header_write(bytes, &newer);
 	cr_assert_eq(

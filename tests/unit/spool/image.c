@@ -43,6 +43,27 @@ void image_begin(struct image *image, uint32_t shard, uint64_t seq)
 	image->n = SPOOL_SEGMENT_HEADER;
 }
 
+void image_begin_pages(struct image *image, uint32_t shard, uint64_t seq)
+{
+	struct spool_segment_header header = {.version = SPOOL_FORMAT_VERSION,
+		.shard = shard,
+		.seq = seq,
+		.created_s = 1700000000,
+		.salt = IMAGE_SALT,
+		.page = SPOOL_PAGE};
+
+	memset(image, 0, sizeof(*image));
+	image->salt = IMAGE_SALT;
+	spool_segment_header_write(image->bytes, &header);
+	image->n = SPOOL_PAGE;
+}
+
+void image_page(struct image *image)
+{
+	image->n = (image->n + SPOOL_PAGE - 1) / SPOOL_PAGE * SPOOL_PAGE;
+	cr_assert(image->n <= IMAGE_MAX);
+}
+
 size_t image_record(
 	struct image *image, struct spool_record *record, struct span meta, struct span body)
 {

@@ -43,6 +43,9 @@ struct image_message {
 void image_envelope(struct image_envelope *out, const char *from, const char *to);
 
 void image_begin(struct image *image, uint32_t shard, uint64_t seq);
+/* One that is written in pages, and the end of a commit in it. */
+void image_begin_pages(struct image *image, uint32_t shard, uint64_t seq);
+void image_page(struct image *image);
 /* These answer where the record begins. */
 size_t image_record(
 	struct image *image, struct spool_record *record, struct span meta, struct span body);

@@ -292,7 +292,7 @@ Test(inspector, what_it_cannot_read)
 	spool_segment_header_write(image.bytes, &newer);
 	image_save(&image, SEGMENT_1);
 	cr_assert_eq(run("verify", image_dir, NULL, NULL), 2);
-	says(complaint, SEGMENT_1 " has format 4, this postern-spool reads up to 3");
+	says(complaint, SEGMENT_1 " has format 5, this postern-spool reads up to 4");
 }
 
 Test(inspector, words)

@@ -329,7 +329,7 @@ Test(recover, a_newer_format_is_left_alone)
 	image_save(&image, "000/0000000000000002.seg");
 	before = image_read("000/0000000000000002.seg");
 	snprintf(expected, sizeof(expected),
-		"spool: %s/000/0000000000000002.seg has format 4, this postern reads up to 3: "
+		"spool: %s/000/0000000000000002.seg has format 5, this postern reads up to 4: "
 		"run the newer version or move the file away",
 		image_dir);
 	cr_assert_eq(store_recover(store, 1, &found, &err), -1);

@@ -170,6 +170,121 @@ Test(scan, zeros_are_the_end_only_at_the_end)
 	cr_assert_eq(end, 408);
 }
 
+/* What an earlier life of the file left: records with another salt, without gaps, to 64 KiB. */
+static void leave_old(void)
+{
+	size_t n = image.n;
+
+	image.salt = ~IMAGE_SALT;
+	for (uint64_t id = 900; image.n < 65536; id++)
+		message(1, id);
+	memset(image.bytes + n - n % 8, 0, n % 8);
+	image.salt = IMAGE_SALT;
+	image.n = 65536;
+}
+
+/* Three commits of two messages each, a page of zeros, then what is old. `at`: which octets are
+ * turned; `zero`: which page never reached the disk; `old`: which was not written over. */
+static const struct {
+	const char *what;
+	size_t at[3];
+	size_t zero;
+	size_t old;
+	const char *sees;
+} page_rows[] = {
+	{"nothing wrong", {0}, 0, 0, "M1@4096 M2@4224 M3@8192 M4@8320 M5@12288 M6@12416"},
+	{"the last header", {12416}, 0, 0,
+		"M1@4096 M2@4224 M3@8192 M4@8320 M5@12288 tail12416+53120#0"},
+	{"the last body", {12416 + 120}, 0, 0,
+		"M1@4096 M2@4224 M3@8192 M4@8320 M5@12288 tail12416+128#6"},
+	{"the newest commit, both headers", {12288, 12416}, 0, 0,
+		"M1@4096 M2@4224 M3@8192 M4@8320 tail12288+53248#0"},
+	{"the newest commit, both bodies", {12288 + 120, 12416 + 120}, 0, 0,
+		"M1@4096 M2@4224 M3@8192 M4@8320 tail12288+128#5 tail12416+128#6"},
+	{"the newest commit before a sound record", {12288}, 0, 0,
+		"M1@4096 M2@4224 M3@8192 M4@8320 bad12288+128#0 M6@12416"},
+	{"a header of an old commit", {8192}, 0, 0,
+		"M1@4096 M2@4224 bad8192+128#0 M4@8320 M5@12288 M6@12416"},
+	{"the last header of an old commit", {8320}, 0, 0,
+		"M1@4096 M2@4224 M3@8192 bad8320+3968#0 M5@12288 M6@12416"},
+	{"an old commit as zeros", {0}, 8192, 0,
+		"M1@4096 M2@4224 bad8192+4096#0 M5@12288 M6@12416"},
+	{"the newest commit as zeros", {0}, 12288, 0, "M1@4096 M2@4224 M3@8192 M4@8320"},
+	{"all commits as zeros but the last", {12288}, 4096, 0,
+		"bad4096+4096#0 M3@8192 M4@8320 bad12288+128#0 M6@12416"},
+	{"an old commit that was never written", {0}, 0, 8192,
+		"M1@4096 M2@4224 bad8192+4096#0 M5@12288 M6@12416"},
+	{"the newest commit that was never written", {0}, 0, 12288,
+		"M1@4096 M2@4224 M3@8192 M4@8320 tail12288+53248#0"},
+	{"an octet in the padding", {8448 + 100}, 0, 0,
+		"M1@4096 M2@4224 M3@8192 M4@8320 bad8544+3744#0 M5@12288 M6@12416"},
+};
+
+Test(scan, pages)
+{
+	for (size_t i = 0; i < COUNT_OF(page_rows); i++) {
+		image_begin_pages(&image, 0, 1);
+		for (uint64_t id = 1; id <= 6; id++) {
+			message((id + 1) / 2, id);
+			if (id % 2 == 0)
+				image_page(&image);
+		}
+		image.n += SPOOL_PAGE;
+		leave_old();
+		for (size_t k = 0; k < 3 && page_rows[i].at[k] != 0; k++)
+			image.bytes[page_rows[i].at[k]] ^= 0x10;
+		if (page_rows[i].zero != 0)
+			memset(image.bytes + page_rows[i].zero, 0, SPOOL_PAGE);
+		if (page_rows[i].old != 0)
+			memcpy(image.bytes + page_rows[i].old, image.bytes + 24576, SPOOL_PAGE);
+		cr_assert_eq(scan_octets(span_of(image.bytes, image.n)), 0);
+		cr_expect_str_eq(seen, page_rows[i].sees, "%s: %s", page_rows[i].what, seen);
+	}
+}
+
+/* A new file has zeros behind its commits, or nothing. */
+Test(scan, pages_of_a_first_life)
+{
+	image_begin_pages(&image, 0, 1);
+	expect("");
+	image.n = 65536;
+	expect("");
+	cr_assert_eq(end, 4096);
+	image.n = 4096;
+	leave_old();
+	expect("tail4096+61440#0"); /* the page behind the header is missing */
+	memset(image.bytes + 4096, 0, SPOOL_PAGE);
+	expect("");
+	image_begin_pages(&image, 0, 1);
+	message(1, 1);
+	expect("M1@4096");
+	cr_assert_eq(end, 4224);
+	image_page(&image);
+	expect("M1@4096");
+	image.n += 3 * SPOOL_PAGE;
+	expect("M1@4096");
+	cr_assert_eq(end, 4224);
+	cr_assert_eq(batch, 1);
+}
+
+/* Whatever remains of two commits, the first is there once it is whole, and nothing is damage. */
+Test(scan, pages_cut_anywhere)
+{
+	image_begin_pages(&image, 0, 1);
+	message(1, 1);
+	image_page(&image);
+	message(2, 2);
+	image_page(&image);
+	for (size_t n = 64; n <= image.n; n++) {
+		cr_assert_eq(scan_octets(span_of(image.bytes, n)), 0);
+		cr_assert_eq(
+			strstr(seen, "M1@4096") != NULL, n >= 4096 + M - 1, "%zu: %s", n, seen);
+		cr_assert_eq(
+			strstr(seen, "M2@8192") != NULL, n >= 8192 + M - 1, "%zu: %s", n, seen);
+		cr_assert_null(strstr(seen, "bad"), "cut at %zu: %s", n, seen);
+	}
+}
+
 /* A page of the write that never reached the disk, in the middle of a batch. */
 Test(scan, a_hole_in_a_long_body)
 {
