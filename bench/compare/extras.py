@@ -47,12 +47,44 @@ def alone(peer, label):
 
 
 def handshake(rig, count):
-    """CPU us of the server's side: {"memory_us", "socket_us"}."""
+    """CPU us of the server's side on an idle machine: {"memory_us", "socket_us"}."""
     done = subprocess.run([rig_.program("bench/handshake"), "-n", str(count), rig.chain, rig.key],
                           capture_output=True, timeout=300, check=False)
     if done.returncode != 0:
         raise rig_.Wrong(f"handshake: {done.stderr.decode().strip()}")
     return json.loads(done.stdout)
+
+
+class Bare:
+    """A server that does nothing but handshakes, driven as the others are: the same load tool and as
+    many connections at a time as in shape A, as many processes as Postern has workers, CPU time by the
+    same account. Only so are the two comparable: a server that shares two CPUs with its clients is
+    slower than one that is alone."""
+
+    def __init__(self, rig):
+        self.rig, self.port = rig, rig.port()
+        self.account = rig_.Account("handshake")
+        process = self.account.start([rig_.program("bench/handshake"), "-l", str(self.port), rig.chain,
+                                      rig.key], stdout=subprocess.PIPE)
+        if process.stdout.readline() != b"ready\n":
+            self.stop()
+            raise rig_.Missing("bench/handshake did not start")
+
+    def measure(self, seconds):
+        """{"load_us", "load_count", "load_rate"}"""
+        before = self.account.cpu()
+        report = self.rig.load(
+            self.port, "--handshakes", "--tls", "implicit", "--tls-version", "1.3", "--threads", "2",
+            "--concurrency", str(shapes.SHAPES["A"].concurrency), "--duration", f"{seconds:g}",
+            seconds=seconds + shapes.LOAD_MORE_SECONDS)
+        cpu = shapes.difference(self.account.cpu(), before)
+        if report["failed"] or not report["accepted"]:
+            raise rig_.Wrong(f"the bare handshake's server: {report['failures']}")
+        return {"load_us": (cpu["group"] or [cpu["processes"]])[0] * 1e6 / report["accepted"],
+                "load_count": report["accepted"], "load_rate": report["messages_per_second"]}
+
+    def stop(self):
+        self.account.close()
 
 
 # -- io_uring_enter -----------------------------------------------------------------------------

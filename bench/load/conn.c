@@ -176,7 +176,9 @@ static void handshake_go_on(struct conn *conn)
 		return;
 	}
 	count_handshake(&conn->worker->stats, conn->wire.ssl);
-	if (conn->worker->options->tls == TLS_IMPLICIT)
+	if (conn->worker->options->handshakes)
+		conn->stage = STAGE_CLOSE;
+	else if (conn->worker->options->tls == TLS_IMPLICIT)
 		dialog_enter(conn, STAGE_BANNER);
 	else
 		dialog_enter(conn, STAGE_EHLO);
@@ -295,6 +297,10 @@ static void receive(struct conn *conn)
 
 		if (n == -EAGAIN)
 			break;
+		if (n == 0 && conn->stage == STAGE_CLOSE) {
+			dialog_shaken(conn);
+			return;
+		}
 		if (n <= 0) {
 			conn_fail(conn, n == -EPROTO ? FAIL_TLS : FAIL_CLOSED);
 			return;

@@ -191,6 +191,13 @@ static void message_accepted(struct conn *conn)
 	hist_record(&stats->service, now - conn->begun_ns);
 }
 
+void dialog_shaken(struct conn *conn)
+{
+	conn->message.size = 0;
+	message_accepted(conn);
+	conn_close(conn);
+}
+
 /* ---- replies that say yes ---- */
 
 static void session_ready(struct conn *conn)

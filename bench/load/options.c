@@ -27,6 +27,7 @@ static const char usage[] =
 	"  -j, --threads N          (1)\n"
 	"      --idle N             hold N sessions open and send nothing\n"
 	"      --hold SECONDS       with --idle (10)\n"
+	"      --handshakes         no mail: handshakes with a server that closes after each\n"
 	"\n"
 	"What\n"
 	"  -s, --size OCTETS|mix    size of a message (4096); mix: like mail\n"
@@ -144,6 +145,7 @@ static const struct args_option table[] = {
 	{"threads", 'j', ARGS_U32, AT(threads), NUMBER(1, THREADS_MAX)},
 	{"idle", 0, ARGS_U32, AT(idle), NUMBER(1, CONCURRENCY_MAX)},
 	{"hold", 0, ARGS_REAL, AT(hold_seconds), FRACTION(0, SECONDS_MAX)},
+	{"handshakes", 0, ARGS_FLAG, AT(handshakes)},
 
 	{"size", 's', ARGS_OWN, .take = take_size},
 	{"size-max", 0, ARGS_U32, AT(size_max), NUMBER(1, SIZE_MAX_OCTETS)},
@@ -207,6 +209,8 @@ static int check(struct options *options, struct err *err)
 	if (options->tls == TLS_NONE && (options->tls_version || options->cipher ||
 						options->groups || options->resume || options->sni))
 		return err_set(err, "TLS options want --tls starttls or --tls implicit");
+	if (options->handshakes && (options->tls != TLS_IMPLICIT || options->idle))
+		return err_set(err, "--handshakes wants --tls implicit, and no --idle");
 	if (options->mailboxes > 1 && !strchr(options->to, '%'))
 		return err_set(err, "--mailboxes wants a %% in --to");
 	if (options->threads > options->concurrency)

@@ -44,6 +44,7 @@ struct options {
 	enum arrival_kind arrivals;
 	uint32_t idle; /* sessions to hold; 0: not that mode */
 	double hold_seconds;
+	bool handshakes; /* nothing but connecting and TLS */
 
 	uint32_t size; /* octets; 0: the mix */
 	uint32_t size_max;

@@ -8,8 +8,8 @@ const char *const fail_names[FAIL_COUNT] = {
 	"connect", "tls", "reply_4xx", "reply_5xx", "protocol", "timeout", "closed", "unserved"};
 
 const char *const stage_names[STAGE_COUNT] = {"free", "connect", "banner", "ehlo", "starttls",
-	"handshake", "ready", "mail", "rcpt", "data", "body", "chunk", "rset", "quit", "idle",
-	"pause"};
+	"handshake", "ready", "mail", "rcpt", "data", "body", "chunk", "rset", "quit", "close",
+	"idle", "pause"};
 
 void stats_init(struct stats *stats)
 {

@@ -45,6 +45,7 @@ enum stage {
 	STAGE_CHUNK,
 	STAGE_RSET,
 	STAGE_QUIT,
+	STAGE_CLOSE, /* --handshakes: the server is to close */
 	STAGE_IDLE,  /* held open */
 	STAGE_PAUSE, /* after a failed connection */
 	STAGE_COUNT

@@ -136,5 +136,6 @@ void dialog_reply(struct conn *conn);   /* a whole reply */
 void dialog_message(struct conn *conn); /* begins the message that the connection was given */
 void dialog_drained(struct conn *conn); /* all was sent */
 void dialog_quit(struct conn *conn);
+void dialog_shaken(struct conn *conn); /* --handshakes: the server closed after the handshake */
 
 #endif
