@@ -58,8 +58,8 @@ def handshake(rig, count):
 class Bare:
     """A server that does nothing but handshakes, driven as the others are: the same load tool and as
     many connections at a time as in shape A, as many processes as Postern has workers, CPU time by the
-    same account. Only so are the two comparable: a server that shares two CPUs with its clients is
-    slower than one that is alone."""
+    same account. Only so are the two comparable: what waiting and sharing CPUs with the clients costs is
+    in both."""
 
     def __init__(self, rig):
         self.rig, self.port = rig, rig.port()

@@ -136,9 +136,10 @@ def bare_text(found):
             ("socket_us", "the same, one process and one client on an otherwise idle machine"),
             ("memory_us", "between two objects in memory, on an otherwise idle machine"))
         if found.bare(what)])
-    yield ("The goal is against the first: Postern's figure is of a machine whose CPUs are busy with the "
-           "load as well, and there the same instructions take longer. The other two say how much of "
-           "a handshake is OpenSSL's and how much is the machine's.")
+    yield ("The goal is against the first, the only one that is measured as Postern is: by the same load "
+           "tool, with as many connections at a time, on CPUs that the load keeps busy too. In the "
+           "second, each side sleeps until the other has answered, and what waking costs on an idle "
+           "machine is in the figure; the third has no kernel in it.")
     yield ""
 
 
