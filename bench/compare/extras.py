@@ -218,10 +218,11 @@ def shape_g(peers, smaller, say, fail):
 
 
 def shape_h(peer, count, say):
-    """Throughput in tenths and memory over time, of a fresh Postern."""
+    """Throughput and CPU time in tenths, and memory over time, of a fresh Postern."""
     sink = peer.rig.sink
     with alone(peer, "postern-h") as other:
         seen, memory, began = sink.summary(), [], time.monotonic()
+        before = other.account.cpu()
         options = [*shapes.numbering(seen), "--threads", "2", "--concurrency", "20", "--messages",
                    "100", *shapes.TLS, "--count", str(count)]
         result = {}
@@ -231,7 +232,8 @@ def shape_h(peer, count, say):
         while worker.is_alive():
             worker.join(MEMORY_EVERY_SECONDS)
             memory.append((time.monotonic() - began, other.account.memory()["octets"],
-                           sink.summary()["messages"] - seen["messages"]))
+                           sink.summary()["messages"] - seen["messages"],
+                           cpu_seconds(other.account.cpu())))
         if "report" not in result:
             raise rig_.Wrong("the load failed")
         report = result["report"]
@@ -239,20 +241,32 @@ def shape_h(peer, count, say):
         summary, cpu = shapes.since(sink.summary(), seen), other.account.cpu()
     say(f"H  {count} messages in {arrived - began:.1f} s")
     return {"count": count, "load": report, "sink": summary, "wall_s": arrived - began,
-            "memory": memory, "cpu": cpu, "wrong": shapes.wrong(report, summary)}
+            "memory": memory, "cpu_before": cpu_seconds(before), "cpu": cpu,
+            "wrong": shapes.wrong(report, summary)}
 
 
-def tenths(cell):
-    """Messages a second at the sink, in tenths of the count."""
-    marks, count = [(0.0, 0)] + [(at, seen) for at, _, seen in cell["memory"]], cell["count"]
-    marks.append((cell["wall_s"], cell["sink"]["messages"]))
-    found, last = [], 0.0
+def cpu_seconds(cpu):
+    return cpu["group"][0] if cpu["group"] else cpu["processes"]
+
+
+def at_tenths(marks, count):
+    """Where a value stood when so many tenths of the messages had come; marks are (value, messages)."""
+    found = [marks[0][0]]
     for part in range(1, 11):
         goal = count * part / 10
         for (before, low), (after, high) in zip(marks, marks[1:]):
             if low < goal <= high:
-                at = before + (after - before) * (goal - low) / (high - low)
-                found.append(count / 10 / (at - last))
-                last = at
+                found.append(before + (after - before) * (goal - low) / (high - low))
                 break
     return found
+
+
+def tenths(cell):
+    """Messages a second at the sink, and Postern's CPU us a message, in tenths of the count."""
+    looks, end, count = cell["memory"], cell["sink"]["messages"], cell["count"]
+    clock = at_tenths([(0.0, 0), *((at, seen) for at, _, seen, _ in looks), (cell["wall_s"], end)],
+                      count)
+    spent = at_tenths([(cell["cpu_before"], 0), *((cpu, seen) for _, _, seen, cpu in looks),
+                       (cpu_seconds(cell["cpu"]), end)], count)
+    return {"rate": [count / 10 / (late - early) for early, late in zip(clock, clock[1:])],
+            "cpu_us": [(late - early) * 1e7 / count for early, late in zip(spent, spent[1:])]}

@@ -168,10 +168,10 @@ def own_goals(figures):
         if one["peer"] == "postern":
             out.append(idle_goal(one, figures.result["facts"]["ktls"]))
     million = figures.result["million"]
-    if million and million.get("tenths"):
-        first, last = million["tenths"][0], million["tenths"][-1]
-        change = (last / first - 1) * 100
-        out.append(goal("H: messages/s of the last tenth against the first, within", FLAT_PERCENT,
+    for what, text in (("rate", "messages/s"), ("cpu_us", "CPU time a message")) if million else ():
+        values = million["tenths"][what]
+        change = (values[-1] / values[0] - 1) * 100
+        out.append(goal(f"H: {text} of the last tenth against the first, within", FLAT_PERCENT,
                         spread([change]), abs(change) <= FLAT_PERCENT, "{:+.1f} %"))
     return out
 

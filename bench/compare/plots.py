@@ -84,11 +84,11 @@ def draw_shape(folder, found, shape):
 
 def draw_million(folder, cell):
     rate = []
-    for (before, _, low), (after, _, high) in zip(cell["memory"], cell["memory"][1:]):
-        rate.append((after, (high - low) / (after - before)))
+    for early, late in zip(cell["memory"], cell["memory"][1:]):
+        rate.append((late[0], (late[2] - early[2]) / (late[0] - early[0])))
     if len(rate) < 3:
         return False
-    memory = [(at, octets / 2**20) for at, octets, _ in cell["memory"]]
+    memory = [(look[0], look[1] / 2**20) for look in cell["memory"]]
     return gnuplot(folder, name("H"), block("rate", rate) + block("memory", memory) + TIME)
 
 

@@ -169,14 +169,16 @@ def million_text(found):
         return
     yield f"## H: {cell['count']} messages in one go"
     yield ""
-    memory = [octets / 2**20 for _, octets, _ in cell["memory"]]
+    memory = [look[1] / 2**20 for look in cell["memory"]]
     yield (f"4 KB, 100 a connection, STARTTLS. {cell['wall_s']:.0f} s, "
            f"{cell['count'] / cell['wall_s']:.0f} messages/s; memory (PSS) {memory[0]:.0f} MiB at the "
            f"start, {max(memory):.0f} at most, {memory[-1]:.0f} at the end. "
            + (f"Not as it should be: {cell['wrong']}" if cell["wrong"] else "All arrived once."))
     yield ""
     yield from table(["tenth", *map(str, range(1, 11))],
-                     [["messages/s", *(f"{value:.0f}" for value in cell["tenths"])]])
+                     [["messages/s", *(f"{value:.0f}" for value in cell["tenths"]["rate"])],
+                      ["CPU us a message",
+                       *(f"{value:.0f}" for value in cell["tenths"]["cpu_us"])]])
     if plots.name("H") in found.plotted:
         yield f"![H]({plots.name('H')})"
         yield ""

@@ -72,22 +72,38 @@ def idle(result):
     return "\n".join(out) + "\n"
 
 
+def times(last, first):
+    return f"{last / first:.3f}" if first else "not to be had"
+
+
 def constancy(result):
     cell = result["cells"][0]
     tenths = cell["tenths"]
-    ratio = tenths[-1]["rate"] / tenths[0]["rate"]
+    first, last = tenths[0], tenths[-1]
+    ratio = last["rate"] / first["rate"]
     least = min(one["memory"]["pss"] for one in tenths)
     most = max(one["memory"]["pss"] for one in tenths)
     out = ["# A long run", "",
            f"{cell['messages']} messages of {cell['bytes']} octets in clear, answered 250 when on",
-           "disk, relayed to a sink; the gateway's memory (PSS) and its spool at each tenth.", ""]
+           "disk, relayed to a sink; the gateway's memory (PSS) and its spool at each tenth.",
+           "Beside them what the machine did: CPU time a message, by who took it; the part of the",
+           "CPUs that others took, the kernel's threads with them; and the control, some fixed work by this program at the same",
+           "time: a synced write, and the CPU time of a digest.", ""]
     out += list(machine(result["facts"]))
-    out += ["", "| tenth | messages/s | memory MiB | spool MiB | queued |", "|---|---|---|---|---|"]
+    out += ["", "| tenth | messages/s | memory MiB | spool MiB | queued | CPU us: gateway | load | "
+            "sink | others | control: sync ms | CPU ms |", "|---" * 11 + "|"]
     for i, one in enumerate(tenths):
+        used = one["cpu_us"]
         out.append(f"| {i + 1} | {one['rate']:.0f} | {mib(one['memory']['pss'])} | "
-                   f"{mib(one['spool'])} | {one['queued']} |")
+                   f"{mib(one['spool'])} | {one['queued']} | {used['gateway']:.1f} | "
+                   f"{used['load']:.1f} | {used['sink']:.1f} | {one['others']:.0%} | "
+                   f"{one['control']['sync_ms']:.2f} | {one['control']['work_ms']:.2f} |")
     out += ["", f"- last tenth / first tenth: {ratio:.3f} "
             f"({'met' if ratio >= LAST_TENTH else 'missed'}: at least {LAST_TENTH})",
+            "- the gateway's CPU time a message, last tenth / first tenth: "
+            f"{times(last['cpu_us']['gateway'], first['cpu_us']['gateway'])}; the control's: "
+            f"{times(last['control']['work_ms'], first['control']['work_ms'])}, its synced write "
+            f"{times(last['control']['sync_ms'], first['control']['sync_ms'])}",
             f"- memory: {mib(least)} to {mib(most)} MiB; {mib(cell['after']['memory']['pss'])} "
             f"with an empty queue",
             f"- spool with an empty queue: {mib(cell['after']['spool'])} MiB"]
