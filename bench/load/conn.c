@@ -2,7 +2,8 @@
 /*
  * conn.c -- one connection: opening, TLS, sending, receiving, failing, ending.
  *
- * The socket is registered once, edge-triggered, for both directions: one epoll_ctl a connection.
+ * The socket is registered once, edge-triggered, for both directions: one epoll_ctl a connection, and
+ * one more for each further part of a long message.
  * Whoever ends a connection (conn_fail, conn_close) leaves stage FREE or PAUSE behind, and callers
  * up the stack stop when they see the descriptor gone.
  */
@@ -89,12 +90,18 @@ static int bind_source(struct worker *worker, int fd)
 	return bind(fd, &source.any, source.n);
 }
 
+static int watch(struct conn *conn, int fd, int how)
+{
+	struct epoll_event event = {
+		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = conn}};
+
+	return epoll_ctl(conn->worker->epoll, how, fd, &event);
+}
+
 static int open_socket(struct conn *conn)
 {
 	struct worker *worker = conn->worker;
 	const struct host *target = &worker->options->target;
-	struct epoll_event event = {
-		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = conn}};
 	int fd = socket(target->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int one = 1;
 
@@ -103,7 +110,7 @@ static int open_socket(struct conn *conn)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (bind_source(worker, fd) < 0 ||
 		(connect(fd, &target->any, target->n) < 0 && errno != EINPROGRESS) ||
-		epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
+		watch(conn, fd, EPOLL_CTL_ADD) < 0) {
 		int error = errno;
 
 		close(fd);
@@ -239,9 +246,13 @@ static void out_drop(struct conn *conn, size_t n)
 	}
 }
 
+/* A long message must not keep the thread from all others, whose latency would be charged to the
+ * server: after its part, the connection asks for an event and comes again behind them. */
 void conn_flush(struct conn *conn)
 {
-	while (conn->out_n > 0) {
+	size_t sent = 0;
+
+	while (conn->out_n > 0 && sent < FLUSH_OCTETS) {
 		ssize_t n = wire_send(
 			&conn->wire, conn->out + conn->out_at, conn->out_n - conn->out_at);
 
@@ -251,11 +262,14 @@ void conn_flush(struct conn *conn)
 			conn_fail(conn, n == -EPROTO ? FAIL_TLS : FAIL_CLOSED);
 			return;
 		}
+		sent += (size_t)n;
 		out_drop(conn, (size_t)n);
 		conn_list(conn, &conn->worker->active);
 		if (conn->out_n == 0)
 			dialog_drained(conn);
 	}
+	if (conn->out_n > 0 && watch(conn, conn->wire.fd, EPOLL_CTL_MOD) < 0)
+		conn_fail(conn, FAIL_CLOSED);
 }
 
 /* ---- receiving ---- */

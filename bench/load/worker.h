@@ -26,6 +26,7 @@
 
 #define CONN_OUT_MAX   8
 #define SCRATCH_BYTES  65536
+#define FLUSH_OCTETS   262144      /* of one connection before the others have their turn */
 #define PAUSE_NS       50000000ull /* after a failed connection */
 #define WORKER_TICK_NS 100000000ll /* how long a stop may go unnoticed */
 #define EVENTS_MAX     256
