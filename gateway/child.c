@@ -462,7 +462,8 @@ static int clients_open(struct child *child, struct err *err)
 				child->clients[i] = tls_client_hold(child->clients[j]);
 		}
 		if (child->clients[i] == NULL &&
-			tls_client_open(&child->clients[i], route->ca_file, verify, err) != 0)
+			tls_client_open(&child->clients[i], route->ca_file, verify,
+				child->facts->kernel, settings->ktls, err) != 0)
 			return -1;
 	}
 	return 0;

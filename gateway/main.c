@@ -87,8 +87,8 @@ static int routes_check(const struct relay_settings *settings, struct err *err)
 
 		if (route->tls == ROUTE_TLS_NONE)
 			continue;
-		if (tls_client_open(&client, route->ca_file, route->tls == ROUTE_TLS_VERIFY, err) !=
-			0)
+		if (tls_client_open(&client, route->ca_file, route->tls == ROUTE_TLS_VERIFY, NULL,
+			    settings->ktls, err) != 0)
 			return -1;
 		tls_client_release(client);
 	}

@@ -159,17 +159,13 @@ static void describe(struct published *published, const struct config *config,
 int published_material(struct published *published, const struct config *config,
 	const struct tls_kernel *kernel, int fd, struct err *err)
 {
-	struct tls_settings settings = config->tls;
 	struct tls_material *material;
 	struct tls_context *tls;
 	int res;
 
-	if (!kernel->tx &&
-		!kernel->rx) /* nobody needs the secrets, which cost OpenSSL much to tell */
-		settings.ktls = KTLS_MODE_OFF;
 	if (material_take(&material, fd, err) != 0)
 		return -1;
-	res = tls_context_open(&tls, &settings, material, err);
+	res = tls_context_open(&tls, &config->tls, kernel, material, err);
 	if (res == 0) {
 		tls_context_release(published->tls);
 		published->tls = tls;

@@ -10,8 +10,9 @@
  *			receive is armed; else the record layer stays here, and nothing is waited for
  *
  * Under ktls = auto that waits until it pays (session_handover_ask). Then receiving is stopped, what
- * came is decrypted here, the rest of the last record is received exactly, and the kernel gets the
- * key for what follows. Sending stays here: replies are few, and its secret is dear (tls/hooks.c).
+ * came is decrypted here, the rest of the last record is received exactly, replies are sent, and the
+ * kernel gets the keys for what follows. Keys cost as much as the record layer of one small message
+ * does, so a session's first one, which mostly is its last, is too early.
  */
 #include "session/session-private.h"
 

@@ -16,7 +16,7 @@
 #define SESSION_SPLICE_MIN   (256 * 1024)  /* octets left of a BDAT chunk that are worth a pipe */
 #define SESSION_KERNEL_CHUNK (512 * 1024)  /* octets of a BDAT chunk that call for the kernel, */
 #define SESSION_KERNEL_BODY  (1024 * 1024) /* octets of a message, */
-#define SESSION_KERNEL_MAILS 3             /* messages (ktls = auto) */
+#define SESSION_KERNEL_MAILS 1             /* messages before this one (ktls = auto) */
 #define SESSION_LINGER_MS    2000          /* after the last reply, for the peer's close */
 #define SESSION_LINGER_BYTES (1024 * 1024)
 #define SESSION_EXPIRED_MAX  8

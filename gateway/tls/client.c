@@ -181,7 +181,6 @@ static int configure(SSL_CTX *ctx)
 		return -1;
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_keylog_callback(ctx, tls_conn_keylog);
 	SSL_CTX_set_cert_verify_callback(ctx, check_chain, NULL);
 	/* What stands in the CA file is trusted, an intermediate certificate too. */
 	return SSL_CTX_dane_enable(ctx) == 1 && X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx),
@@ -190,34 +189,30 @@ static int configure(SSL_CTX *ctx)
 		       : -1;
 }
 
-static int open_context(struct tls_context **out, const char *ca_file, bool verify, struct err *err)
+static int add_set(struct tls_context *context, struct err *err)
 {
-	struct tls_context *context = tls_context_new(err);
-	int result = 0;
-	SSL_CTX *ctx;
-
-	if (context == NULL)
-		return -1;
-	ctx = SSL_CTX_new(TLS_client_method());
 	context->sets = calloc(1, sizeof(context->sets[0]));
-	if (ctx == NULL || context->sets == NULL) {
-		SSL_CTX_free(ctx);
-		tls_context_release(context);
+	if (context->sets == NULL)
 		return err_set(err, "out of memory");
-	}
-	context->sets[context->sets_n++] = ctx;
-	if (configure(ctx) != 0)
-		result = err_set(err, "OpenSSL refuses the TLS settings: %s", tls_openssl_why());
-	else
-		result = trust(ctx, ca_file, verify, err);
-	if (result != 0)
-		tls_context_release(context);
-	else
-		*out = context;
-	return result;
+	context->sets[0] = tls_context_set_new(context, TLS_client_method(), err);
+	if (context->sets[0] == NULL)
+		return -1;
+	context->sets_n = 1;
+	return 0;
 }
 
-int tls_client_open(struct tls_client **out, const char *ca_file, bool verify, struct err *err)
+static int open_context(
+	struct tls_context *context, const char *ca_file, bool verify, struct err *err)
+{
+	if (context == NULL || add_set(context, err) != 0)
+		return -1;
+	if (configure(context->sets[0]) != 0)
+		return err_set(err, "OpenSSL refuses the TLS settings: %s", tls_openssl_why());
+	return trust(context->sets[0], ca_file, verify, err);
+}
+
+int tls_client_open(struct tls_client **out, const char *ca_file, bool verify,
+	const struct tls_kernel *kernel, enum ktls_mode mode, struct err *err)
 {
 	struct tls_client *client = calloc(1, sizeof(*client));
 	int result;
@@ -228,10 +223,11 @@ int tls_client_open(struct tls_client **out, const char *ca_file, bool verify, s
 	holders_init(&client->holders);
 	client->verify = verify;
 	ERR_clear_error();
-	result = open_context(&client->context, ca_file, verify, err);
+	client->context = tls_context_new(kernel, mode, err);
+	result = open_context(client->context, ca_file, verify, err);
 	ERR_clear_error();
 	if (result != 0)
-		free(client);
+		tls_client_release(client);
 	else
 		*out = client;
 	return result;

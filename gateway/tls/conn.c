@@ -30,7 +30,7 @@ static unsigned directions_possible(
 {
 	unsigned may = 0;
 
-	if (kernel == NULL || mode == KTLS_MODE_OFF ||
+	if (!context->heard || kernel == NULL || mode == KTLS_MODE_OFF ||
 		atomic_load_explicit(&context->ktls_absent, memory_order_relaxed))
 		return 0;
 	if (kernel->tx)
@@ -74,8 +74,8 @@ struct tls_conn *tls_conn_new(struct tls_context *context, const struct tls_kern
 	conn->may = directions_possible(context, kernel, mode);
 	if (client)
 		conn->may &= TLS_KTLS_TX;
-	else if (mode == KTLS_MODE_AUTO) /* a server receives; and see tls_conn_witness() */
-		conn->may &= TLS_KTLS_RX;
+	else if (mode == KTLS_MODE_AUTO && (conn->may & TLS_KTLS_RX) == 0)
+		conn->may = 0; /* a server receives: sending alone gains nothing */
 	conn->rekey = kernel != NULL && kernel->rekey;
 	conn->no_pad = kernel != NULL && kernel->no_pad;
 	conn->info.version = "-";
@@ -160,6 +160,7 @@ static void call_begin(struct tls_conn *conn, struct span *in, struct buf *out)
 	ASSERT(conn->ssl != NULL && conn->in == NULL);
 	conn->in = in;
 	conn->out = out;
+	tls_witness_for(conn);
 	ERR_clear_error();
 }
 
@@ -167,6 +168,7 @@ static void call_end(struct tls_conn *conn)
 {
 	conn->in = NULL;
 	conn->out = NULL;
+	tls_witness_for(NULL);
 	ERR_clear_error();
 }
 
@@ -226,8 +228,6 @@ static enum tls_step handshake_step(struct tls_conn *conn)
 	suite = cipher != NULL ? tls_suite_find(SSL_CIPHER_get_protocol_id(cipher)) : NULL;
 	if (conn->flight.exact && conn->flight.finished_n == 0 && suite != NULL)
 		tls_flight_expect(&conn->flight, suite, SSL_session_reused(conn->ssl));
-	if (!conn->client)
-		tls_conn_witness(conn);
 	return TLS_STEP_MORE;
 }
 

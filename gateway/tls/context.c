@@ -133,8 +133,6 @@ static int configure_server(SSL_CTX *ctx, const struct tls_settings *settings)
 	SSL_CTX_set_cert_verify_callback(ctx, tls_conn_client_certificate, NULL);
 	SSL_CTX_set_client_hello_cb(ctx, tls_conn_client_hello, NULL);
 	SSL_CTX_set_tlsext_servername_callback(ctx, tls_conn_servername);
-	if (settings->ktls == KTLS_MODE_ALWAYS)
-		SSL_CTX_set_keylog_callback(ctx, tls_conn_keylog);
 	return 0;
 }
 
@@ -206,30 +204,13 @@ static int fill_set(SSL_CTX *ctx, const struct build *build, const struct set *s
 static int open_set(struct build *build, struct set *set)
 {
 	struct tls_context *context = build->context;
-	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	SSL_CTX *ctx = tls_context_set_new(context, TLS_server_method(), build->err);
 
 	if (ctx == NULL)
-		return err_set(build->err, "OpenSSL: %s", tls_openssl_why());
+		return -1;
 	context->sets[context->sets_n++] = ctx;
 	set->ctx = ctx;
 	return fill_set(ctx, build, set);
-}
-
-static int open_witness(struct build *build)
-{
-	struct set none = {0};
-	SSL_CTX *ctx;
-
-	if (build->settings->ktls != KTLS_MODE_AUTO)
-		return 0;
-	ctx = SSL_CTX_new(TLS_server_method());
-	if (ctx == NULL)
-		return err_set(build->err, "OpenSSL: %s", tls_openssl_why());
-	build->context->witness = ctx;
-	for (int slot = 0; slot < KEY_TYPES; slot++)
-		none.of[slot] = -1;
-	SSL_CTX_set_keylog_callback(ctx, tls_conn_keylog);
-	return fill_set(ctx, build, &none);
 }
 
 /* ---- names ---- */
@@ -344,7 +325,7 @@ static int build_all(struct build *build)
 	if (!has_default)
 		return err_set(build->err, "no default certificate: one certificate section must "
 					   "have no names");
-	if (open_sets(build) != 0 || open_witness(build) != 0)
+	if (open_sets(build) != 0)
 		return -1;
 	qsort(build->context->names, build->context->names_n, sizeof(build->context->names[0]),
 		compare_names);
@@ -355,7 +336,6 @@ static void context_free(struct tls_context *context)
 {
 	for (size_t i = 0; i < context->sets_n; i++)
 		SSL_CTX_free(context->sets[i]);
-	SSL_CTX_free(context->witness);
 	for (size_t i = 0; i < context->names_n; i++)
 		free(context->names[i].name);
 	free(context->sets);
@@ -368,7 +348,8 @@ static void context_free(struct tls_context *context)
 	free(context);
 }
 
-struct tls_context *tls_context_new(struct err *err)
+struct tls_context *tls_context_new(
+	const struct tls_kernel *kernel, enum ktls_mode mode, struct err *err)
 {
 	struct tls_context *context = calloc(1, sizeof(*context));
 
@@ -378,27 +359,38 @@ struct tls_context *tls_context_new(struct err *err)
 	}
 	holders_init(&context->holders);
 	atomic_init(&context->ktls_absent, false);
+	context->heard = mode != KTLS_MODE_OFF && kernel != NULL && (kernel->tx || kernel->rx);
 	context->ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
 	context->hkdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
 	context->prf = EVP_KDF_fetch(NULL, "TLS1-PRF", NULL);
 	context->bio = tls_conn_bio_new();
 	if (context->ticket_cipher != NULL && context->hkdf != NULL && context->prf != NULL &&
-		context->bio != NULL)
+		context->bio != NULL && (!context->heard || tls_witness_open() == 0))
 		return context;
 	err_set(err, "OpenSSL lacks an algorithm: %s", tls_openssl_why());
 	context_free(context);
 	return NULL;
 }
 
+SSL_CTX *tls_context_set_new(
+	const struct tls_context *context, const SSL_METHOD *method, struct err *err)
+{
+	SSL_CTX *ctx = SSL_CTX_new_ex(NULL, context->heard ? TLS_WITNESS_PROPERTIES : NULL, method);
+
+	if (ctx == NULL)
+		err_set(err, "OpenSSL: %s", tls_openssl_why());
+	return ctx;
+}
+
 int tls_context_open(struct tls_context **out, const struct tls_settings *settings,
-	const struct tls_material *material, struct err *err)
+	const struct tls_kernel *kernel, const struct tls_material *material, struct err *err)
 {
 	struct build build = {.settings = settings, .material = material, .err = err};
 	int result;
 
 	*out = NULL;
 	ERR_clear_error();
-	build.context = tls_context_new(err);
+	build.context = tls_context_new(kernel, settings->ktls, err);
 	if (build.context == NULL)
 		return -1;
 	build.context->tickets = material->tickets;

@@ -5,7 +5,7 @@
  * The BIO reads from the span of the call in progress and appends to its buf. The callbacks choose
  * the certificates by SNI, accept any client certificate, and note what the kernel will need to
  * know:
- *   keylog   the TLS 1.3 application traffic secrets, when they come into force;
+ *   secret   the TLS 1.3 application traffic secrets, when they come into force (witness.c);
  *   message  each record's header, read or written, to count records under the keys in force
  *            (RFC 8446 5.3, RFC 5246 6.1), and each KeyUpdate, to follow the secret.
  * These run in the order in which OpenSSL changes keys, which the order of octets in the BIO is
@@ -93,61 +93,17 @@ BIO_METHOD *tls_conn_bio_new(void)
 
 /* ---- callbacks ---- */
 
-static int hex_digit(char c)
+void tls_conn_secret(struct tls_conn *conn, enum tls_side side, struct span secret)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+	bool ours = conn->client == (side == TLS_SIDE_CLIENT);
+	struct tls_half *half = &conn->half[ours ? TLS_DIRECTION_TX : TLS_DIRECTION_RX];
 
-/* line: "LABEL RANDOM SECRET", the last two in hex. */
-static void keep_secret(struct tls_half *half, const char *line)
-{
-	const char *hex = strrchr(line, ' ');
-	size_t n = hex != NULL ? strlen(hex + 1) / 2 : 0;
-
+	if ((conn->may & (ours ? TLS_KTLS_TX : TLS_KTLS_RX)) == 0)
+		return;
 	half->records = 0;
-	half->secret_known = false;
-	if (n == 0 || n > TLS_SECRET_MAX)
-		return;
-	for (size_t i = 0; i < n; i++) {
-		int high = hex_digit(hex[1 + 2 * i]);
-		int low = hex_digit(hex[2 + 2 * i]);
-
-		if (high < 0 || low < 0)
-			return;
-		half->secret[i] = (uint8_t)(high << 4 | low);
-	}
-	half->secret_known = true;
-}
-
-void tls_conn_keylog(const SSL *ssl, const char *line)
-{
-	static const char server[] = "SERVER_TRAFFIC_SECRET_0 ";
-	static const char client[] = "CLIENT_TRAFFIC_SECRET_0 ";
-	struct tls_conn *conn = SSL_get_app_data(ssl);
-	const char *ours = conn->client ? client : server;
-	const char *theirs = conn->client ? server : client;
-
-	if ((conn->may & TLS_KTLS_TX) != 0 && strncmp(line, ours, strlen(ours)) == 0)
-		keep_secret(&conn->half[TLS_DIRECTION_TX], line);
-	if ((conn->may & TLS_KTLS_RX) != 0 && strncmp(line, theirs, strlen(theirs)) == 0)
-		keep_secret(&conn->half[TLS_DIRECTION_RX], line);
-}
-
-/*
- * OpenSSL writes every secret of a handshake down, in hex, with a sprintf() an octet, for whoever has
- * such a callback: a twelfth of all that a handshake costs. Under ktls = auto few connections ever
- * need one, and that one is the last: so the callback comes with another context, when our flight is
- * made and certificates have done their service.
- */
-void tls_conn_witness(struct tls_conn *conn)
-{
-	SSL_CTX *witness = conn->context->witness;
-
-	if (witness == NULL || !conn->flight_out || (conn->may & TLS_KTLS_RX) == 0 ||
-		SSL_version(conn->ssl) != TLS1_3_VERSION || SSL_get_SSL_CTX(conn->ssl) == witness)
-		return;
-	if (SSL_set_SSL_CTX(conn->ssl, witness) == NULL)
-		tls_conn_give_up(conn, TLS_KTLS_RX);
+	half->secret_known = secret.n <= TLS_SECRET_MAX;
+	if (half->secret_known)
+		memcpy(half->secret, secret.p, secret.n);
 }
 
 static void follow_key_update(struct tls_conn *conn, enum tls_direction direction)
@@ -175,8 +131,6 @@ void tls_conn_message(
 		else
 			conn->half[direction].records++;
 	}
-	if (type == SSL3_RT_HANDSHAKE && n >= 1 && octets[0] == SSL3_MT_FINISHED && written)
-		conn->flight_out = true;
 	if (type == SSL3_RT_HANDSHAKE && n >= 1 && octets[0] == SSL3_MT_KEY_UPDATE && conn->done) {
 		follow_key_update(conn, direction);
 		if (!written)

@@ -281,7 +281,7 @@ static int try_context(
 {
 	struct tls_context *context;
 
-	if (tls_context_open(&context, settings, material, err) != 0)
+	if (tls_context_open(&context, settings, NULL, material, err) != 0)
 		return -1;
 	tls_context_release(context);
 	return 0;

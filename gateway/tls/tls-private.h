@@ -146,12 +146,15 @@ struct tls_context {
 	size_t sets_n;
 	struct tls_context_name *names; /* sorted */
 	size_t names_n;
-	/* ktls = auto: without certificates, and the only one that tells secrets, see hooks.c */
-	SSL_CTX *witness;
+	bool heard; /* connections may go to the kernel: their secrets are heard (witness.c) */
 };
 
-/* One without sets, counted once; NULL and err. */
-MUST_USE struct tls_context *tls_context_new(struct err *err);
+/* One without sets, counted once; NULL and err. kernel: NULL is one that takes no keys. */
+MUST_USE struct tls_context *tls_context_new(
+	const struct tls_kernel *kernel, enum ktls_mode mode, struct err *err);
+/* An SSL_CTX for it, which is the caller's; NULL and err. */
+MUST_USE SSL_CTX *tls_context_set_new(
+	const struct tls_context *context, const SSL_METHOD *method, struct err *err);
 /* What both sides have in common: versions, suites, groups, modes. -1: OpenSSL refused. */
 MUST_USE int tls_context_protocol(SSL_CTX *ctx, uint16_t version_min);
 /* The certificates for a name (lower case); NULL: unknown, the default serves. */
@@ -207,7 +210,6 @@ struct tls_conn {
 	unsigned planted; /* TLS_KTLS_* */
 	bool rekey;
 	bool no_pad;
-	bool flight_out; /* server: its Finished is made */
 	bool done;
 	bool failed;
 	bool ulp;
@@ -234,14 +236,25 @@ MUST_USE struct tls_conn *tls_conn_new(struct tls_context *context, const struct
 /* The directions are lost to the kernel: their secrets go. */
 void tls_conn_give_up(struct tls_conn *conn, unsigned directions);
 
+/* ---- witness.c ---- */
+
+#define TLS_WITNESS_PROVIDER   "postern"
+#define TLS_WITNESS_PROPERTIES "?provider=" TLS_WITNESS_PROVIDER
+
+/* Once a process does it; any thread. -1: OpenSSL refuses. */
+MUST_USE int tls_witness_open(void);
+/* Who hears what is derived in this thread from now on, by tls_conn_secret(); NULL: nobody. */
+void tls_witness_for(struct tls_conn *conn);
+
 /* ---- hooks.c ---- */
 
+enum tls_side { TLS_SIDE_CLIENT, TLS_SIDE_SERVER };
+
 BIO_METHOD *tls_conn_bio_new(void);
-void tls_conn_keylog(const SSL *ssl, const char *line);
 void tls_conn_message(
 	int written, int version, int type, const void *p, size_t n, SSL *ssl, void *arg);
-/* The client's secret may be told from now on, and its alone. */
-void tls_conn_witness(struct tls_conn *conn);
+/* The secret under which a side sends its data (TLS 1.3) comes into force. */
+void tls_conn_secret(struct tls_conn *conn, enum tls_side side, struct span secret);
 int tls_conn_client_hello(SSL *ssl, int *alert, void *arg);
 int tls_conn_servername(SSL *ssl, int *alert, void *arg);
 int tls_conn_client_certificate(X509_STORE_CTX *store, void *arg);

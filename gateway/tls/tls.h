@@ -110,18 +110,6 @@ bool tls_material_serves(const struct tls_material *material, size_t i, const ch
 
 void tls_sha256(struct span bytes, uint8_t digest[32]);
 
-/* ---- context ---- */
-
-struct tls_context;
-
-MUST_USE int tls_context_open(struct tls_context **out, const struct tls_settings *settings,
-	const struct tls_material *material, struct err *err);
-struct tls_context *tls_context_hold(struct tls_context *context); /* +1, any thread */
-void tls_context_release(struct tls_context *context);             /* -1; frees at 0 */
-
-/* "OpenSSL 3.0.22 ...", of the library in use. */
-const char *tls_library_version(void);
-
 /* ---- what the kernel can ---- */
 
 struct tls_kernel {
@@ -136,6 +124,20 @@ struct tls_kernel {
 
 /* Tries on a loopback socket pair once at start (also loads the module when privileged). */
 void tls_kernel_probe(struct tls_kernel *kernel);
+
+/* ---- context ---- */
+
+struct tls_context;
+
+/* kernel: what tls_kernel_probe() found; where it takes no keys (NULL: neither), or settings->ktls is
+ * off, secrets are not listened for, and no connection of the context goes to the kernel. */
+MUST_USE int tls_context_open(struct tls_context **out, const struct tls_settings *settings,
+	const struct tls_kernel *kernel, const struct tls_material *material, struct err *err);
+struct tls_context *tls_context_hold(struct tls_context *context); /* +1, any thread */
+void tls_context_release(struct tls_context *context);             /* -1; frees at 0 */
+
+/* "OpenSSL 3.0.22 ...", of the library in use. */
+const char *tls_library_version(void);
 
 /* ---- connection ---- */
 
@@ -201,11 +203,11 @@ struct tls_client;
 /*
  * ca_file: PEM; NULL: the system's store, which is read when `verify` is set. verify: what
  * tls_client_conn_open() does by itself: TLS_CHECK_PKIX, else TLS_CHECK_NONE. Who means to open
- * connections by tls_client_conn_to() with a check that needs CAs sets it, too. -1 and err naming
- * the file.
+ * connections by tls_client_conn_to() with a check that needs CAs sets it, too. kernel, mode: as
+ * tls_context_open() has them. -1 and err naming the file.
  */
-MUST_USE int tls_client_open(
-	struct tls_client **out, const char *ca_file, bool verify, struct err *err);
+MUST_USE int tls_client_open(struct tls_client **out, const char *ca_file, bool verify,
+	const struct tls_kernel *kernel, enum ktls_mode mode, struct err *err);
 struct tls_client *tls_client_hold(struct tls_client *client);
 void tls_client_release(struct tls_client *client);
 

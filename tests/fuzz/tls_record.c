@@ -40,6 +40,8 @@ static void material_make(struct tls_material *material, struct tls_certificate 
 	EVP_PKEY_free(key);
 }
 
+static const struct tls_kernel kernel = {.tx = true, .rx = true};
+
 static struct tls_context *context_get(void)
 {
 	static const struct tls_settings settings = {.version_min = TLS1_2_VERSION};
@@ -51,7 +53,7 @@ static struct tls_context *context_get(void)
 	if (context != NULL)
 		return context;
 	material_make(&material, &certificate);
-	ASSERT(tls_context_open(&context, &settings, &material, &err) == 0);
+	ASSERT(tls_context_open(&context, &settings, &kernel, &material, &err) == 0);
 	OPENSSL_free(certificate.chain[0].p);
 	OPENSSL_free(certificate.key.p);
 	return context;
@@ -59,7 +61,6 @@ static struct tls_context *context_get(void)
 
 static void handshake_check(uint8_t how, struct span stream)
 {
-	static const struct tls_kernel kernel = {.tx = true, .rx = true};
 	static uint8_t storage[STREAM_MAX + 2 * TLS_FLIGHT_MAX];
 	struct tls_conn *conn =
 		tls_conn_open(context_get(), how & 1 ? &kernel : NULL, KTLS_MODE_ALWAYS);

@@ -292,7 +292,7 @@ static void context_make(void)
 	certificate.key.n = (size_t)i2d_PKCS8_PRIV_KEY_INFO(info, &certificate.key.p);
 	/* A ticket key, so that a record goes out under the application keys at once. */
 	material.tickets.n = 1;
-	KT_MUST(tls_context_open(&context, &settings, &material, &err) == 0);
+	KT_MUST(tls_context_open(&context, &settings, &kernel, &material, &err) == 0);
 	OPENSSL_free(certificate.chain[0].p);
 	OPENSSL_free(certificate.key.p);
 	PKCS8_PRIV_KEY_INFO_free(info);

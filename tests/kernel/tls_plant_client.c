@@ -279,7 +279,7 @@ int main(void)
 	if (!kernel.tx)
 		kt_unsupported(kernel.why);
 	certificate_make();
-	KT_MUST(tls_client_open(&client, NULL, false, &err) == 0);
+	KT_MUST(tls_client_open(&client, NULL, false, &kernel, KTLS_MODE_AUTO, &err) == 0);
 	for (size_t i = 0; i < sizeof(bulk); i++)
 		bulk[i] = (uint8_t)(i * 31 >> 3);
 	before = kt_tls_stat("TlsTxSw");

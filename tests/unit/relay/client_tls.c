@@ -66,13 +66,16 @@ static const struct {
 		{EHLO_TLS, UPGRADE, "< MAIL FROM:<a@b>", "close"}},
 };
 
+static const struct tls_kernel kernel = {.tx = true};
+
 static struct tls_client *tls_open(bool verify)
 {
 	struct tls_client *tls;
 	struct err err = {0};
 
-	cr_assert(
-		tls_client_open(&tls, peer_certificate_file(), verify, &err) == 0, "%s", err.text);
+	cr_assert(tls_client_open(&tls, peer_certificate_file(), verify, &kernel, KTLS_MODE_ALWAYS,
+			  &err) == 0,
+		"%s", err.text);
 	return tls;
 }
 
@@ -173,8 +176,6 @@ static int keys_refused(int fd, int level, int name, const void *value, unsigned
 	errno = ENOENT;
 	return -1;
 }
-
-static const struct tls_kernel kernel = {.tx = true};
 
 static const struct {
 	const char *name;

@@ -130,8 +130,9 @@ static void prepare(const char *const *script, struct relay_trust *trust)
 	dial_prepare(script, false, false);
 	route.tls = ROUTE_TLS_POLICY;
 	target.trust = trust;
-	cr_assert(tls_client_open(&target.tls, peer_certificate_file(), true, &err) == 0, "%s",
-		err.text);
+	cr_assert(tls_client_open(&target.tls, peer_certificate_file(), true, NULL, KTLS_MODE_OFF,
+			  &err) == 0,
+		"%s", err.text);
 }
 
 static void finish(void)
@@ -277,7 +278,8 @@ Test(client_trust, requiretls_inside, .timeout = DIAL_LIMIT_S)
 		closed_n = 0;
 		dial_prepare(inside[i].script, false, false);
 		route.tls = inside[i].tls;
-		cr_assert(tls_client_open(&target.tls, peer_certificate_file(), false, &err) == 0);
+		cr_assert(tls_client_open(&target.tls, peer_certificate_file(), false, NULL,
+				  KTLS_MODE_OFF, &err) == 0);
 		dial();
 		letter_init(&letter, 1);
 		letter.envelope.requiretls = true;

@@ -86,7 +86,8 @@ static struct tls_client *client_of(const char *ca, bool verify)
 	struct tls_client *client;
 	struct err err = {0};
 
-	cr_assert(tls_client_open(&client, ca != NULL ? rig_path(ca) : NULL, verify, &err) == 0,
+	cr_assert(tls_client_open(&client, ca != NULL ? rig_path(ca) : NULL, verify,
+			  &rig_kernel_all, KTLS_MODE_ALWAYS, &err) == 0,
 		"%s", err.text);
 	return client;
 }
@@ -476,8 +477,8 @@ Test(client, ca_files_that_cannot_be_used_are_named)
 			if (cases[i].content != NULL)
 				rig_write(
 					cases[i].file, cases[i].content, strlen(cases[i].content));
-			cr_assert(tls_client_open(&client, rig_path(cases[i].file), verify, &err) ==
-				  -1);
+			cr_assert(tls_client_open(&client, rig_path(cases[i].file), verify, NULL,
+					  KTLS_MODE_OFF, &err) == -1);
 			cr_assert(client == NULL);
 			cr_assert(strstr(err.text, cases[i].text) != NULL, "%s", err.text);
 		}
@@ -503,7 +504,7 @@ Test(client, the_systems_store_is_read_at_once)
 	tls_context_release(server);
 	rig_write("junk.pem", "x\n", 2);
 	setenv("SSL_CERT_FILE", rig_path("junk.pem"), 1);
-	cr_assert(tls_client_open(&client, NULL, true, &err) == -1);
+	cr_assert(tls_client_open(&client, NULL, true, NULL, KTLS_MODE_OFF, &err) == -1);
 	cr_assert(strstr(err.text, "junk.pem") != NULL, "%s", err.text);
 }
 

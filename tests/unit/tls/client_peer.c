@@ -122,8 +122,9 @@ static void world_open(void)
 		save(servers[i].name, &world.leaf[i], servers[i].alone ? NULL : above);
 		world.context[i] = rig_server(servers[i].name, KTLS_MODE_OFF);
 	}
-	cr_assert(tls_client_open(&world.client, rig_path("ca.crt"), true, &err) == 0, "%s",
-		err.text);
+	cr_assert(tls_client_open(
+			  &world.client, rig_path("ca.crt"), true, NULL, KTLS_MODE_OFF, &err) == 0,
+		"%s", err.text);
 }
 
 static void made_free(struct made *made)

@@ -158,7 +158,7 @@ Test(material, a_packed_block_serves_without_the_files)
 	settings.tls.certificates = NULL;
 	settings.tls.certificates_n = 0;
 	cr_assert(tls_material_unpack(&copy, span_of(block, n), &err) == 0);
-	cr_assert(tls_context_open(&context, &settings.tls, copy, &err) == 0);
+	cr_assert(tls_context_open(&context, &settings.tls, NULL, copy, &err) == 0);
 	cr_assert(!tls_material_stale(copy));
 	tls_material_free(copy);
 	wipe(block, n);
@@ -194,7 +194,7 @@ Test(material, a_damaged_block_is_refused)
 
 		block[at] ^= 0x55;
 		if (tls_material_unpack(&material, span_of(block, n), &err) == 0) {
-			if (tls_context_open(&context, &settings.tls, material, &err) == 0)
+			if (tls_context_open(&context, &settings.tls, NULL, material, &err) == 0)
 				tls_context_release(context);
 			tls_material_free(material);
 		}

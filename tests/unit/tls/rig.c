@@ -239,7 +239,8 @@ struct tls_context *rig_context(const struct rig_settings *settings)
 	struct err err = {0};
 
 	cr_assert(tls_material_load(&material, &settings->tls, &err) == 0, "%s", err.text);
-	cr_assert(tls_context_open(&context, &settings->tls, material, &err) == 0, "%s", err.text);
+	cr_assert(tls_context_open(&context, &settings->tls, &rig_kernel_all, material, &err) == 0,
+		"%s", err.text);
 	tls_material_free(material);
 	return context;
 }

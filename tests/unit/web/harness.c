@@ -249,8 +249,8 @@ void worker_open(void)
 	cr_assert_eq(fence_open(&fence, &off, NULL, 0, NULL, 0, &err), 0, "%s", err.text);
 	material = material_load(&setting);
 	policies = policies_of(setting.sts, 1);
-	cr_assert_eq(
-		tls_context_open(&tls, &setting.config.tls, material, &err), 0, "%s", err.text);
+	cr_assert_eq(tls_context_open(&tls, &setting.config.tls, NULL, material, &err), 0, "%s",
+		err.text);
 	tls_material_free(material);
 	cr_assert_eq(web_worker_open(&worker, &(struct web_facts){&setting.config, fence, ring},
 			     tls, policies, &err),

@@ -110,7 +110,7 @@ expect_ktls()
 expect_ktls_bulk()
 {
 	case $1 in
-	auto) if can_rekey; then echo rx; else echo none; fi ;;
+	auto) if can_rekey; then echo rx+tx; else echo none; fi ;;
 	*) expect_ktls "$1" ;;
 	esac
 }
