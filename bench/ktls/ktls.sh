@@ -5,7 +5,8 @@
 #
 #   gateway DIRECTION VERB MODE   start one: `receive` takes mail by TLS and keeps it, as its next hop is not
 #                                 there; `send` takes it in clear and relays it by TLS
-#   cell BYTES COUNT              COUNT connections with a message each, then COUNT + 1 messages over one
+#   cell BYTES COUNT              COUNT connections with a message each, as many with two, then COUNT + 1
+#                                 messages over one; `send`: COUNT messages, one after the other
 #   idle COUNT                    COUNT sessions that have said EHLO under TLS
 #
 # What counts is the CPU time of the gateway's process, user and kernel: the client's and the next hop's
@@ -38,18 +39,39 @@ spent()
 	cputime "$child"
 }
 
+# cost CONNECTIONS MESSAGES BYTES: what so many connections with so many messages each cost is in $cost.
+cost()
+{
+	local before=$(spent)
+	load -s "$3" -n $(($1 * $2)) -m "$2" && done_with "$1" $(($1 * $2)) || return
+	cost=$(($(spent) - before))
+}
+
+# each BYTES COUNT: one message after the other, each on its way to the next hop alone.
+each()
+{
+	local i=0 before
+	before=$(spent)
+	while [ $i -lt "$2" ]; do
+		load -s "$1" -n 1 -m 1 && done_with 1 1 || return
+		i=$((i + 1))
+	done
+	cost=$(($(spent) - before))
+}
+
 # cell BYTES COUNT
 cell()
 {
-	local before one many
+	local one two=0 many=0
 	load -s "$1" -n 1 -m 1 && done_with 1 1 || return
-	before=$(spent)
-	load -s "$1" -n "$2" -m 1 && done_with "$2" "$2" || return
-	one=$(($(spent) - before))
-	before=$(spent)
-	load -s "$1" -n $(($2 + 1)) -m 0 && done_with 1 $(($2 + 1)) || return
-	many=$(($(spent) - before))
-	echo "@cell $direction $verb $mode $1 $2 $one $many"
+	if [ $direction = send ]; then
+		each "$1" "$2" && one=$cost || return
+	else
+		cost "$2" 1 "$1" && one=$cost || return
+		cost "$2" 2 "$1" && two=$cost || return
+		cost 1 $(($2 + 1)) "$1" && many=$cost || return
+	fi
+	echo "@cell $direction $verb $mode $1 $2 $one $two $many"
 }
 
 memory()
@@ -92,6 +114,7 @@ sink_start()
 # gateway DIRECTION VERB MODE
 gateway()
 {
+	local kept='connections_max = 1 connection_messages_max = 1000000 idle_seconds = 3600'
 	local ktls=$3 without= route='next_hops = { "smtp:127.0.0.1:9" }'
 	[ -z "$gateway" ] || gateway_stop
 	sink_stop
@@ -103,8 +126,8 @@ gateway()
 		[ "$verb" = bdat ] || without='--without CHUNKING'
 		sink_start "$without"
 		tls= chunks=-b
-		route="next_hops = { \"smtp:127.0.0.1:$SINK_PORT\" } tls = \"require\""
-		[ "$mode" != plain ] || route="next_hops = { \"smtp:127.0.0.1:$SINK_PORT\" } tls = \"none\""
+		route="next_hops = { \"smtp:127.0.0.1:$SINK_PORT\" } tls = \"require\" $kept"
+		[ "$mode" != plain ] || route="next_hops = { \"smtp:127.0.0.1:$SINK_PORT\" } tls = \"none\" $kept"
 	fi
 	gateway_start "$ktls" "$route"
 	child=$(sed -n 's/.*event=ready .*child=\([0-9]*\).*/\1/p' "$LOG")

@@ -10,6 +10,8 @@ import subprocess
 
 WORDS = {"receive": "Receiving (an inbound session)", "send": "Sending (to a next hop)"}
 BETTER = 0.02
+# What a cell may have, each in instructions.
+KINDS = ("one", "two", "next", "each")
 HEAD = """# Kernel TLS in instructions
 
 Made by `make bench-ktls` (bench/ktls/run): the gateway's process alone, user and kernel, client and next hop
@@ -49,11 +51,9 @@ def million(cell, what):
     return f"{cell[what] / 1e6:.3f}" if cell else ""
 
 
-def kinds(direction):
-    """Which figures of a cell mean something, and their names."""
-    if direction == "send":
-        return (("connection", "each"),)
-    return (("connection", "first"), ("message", "next"))
+def kinds(cells):
+    """Which figures any of these cells have."""
+    return [what for what in KINDS if any(cell and what in cell for cell in cells)]
 
 
 def judged(modes, what):
@@ -72,13 +72,13 @@ def table(cells, direction, verb):
     if not sizes:
         return ["Not measured.", ""]
     lines = ["| message | | off | always | auto | always to off | auto to best |",
-             "|---|---|---|---|---|---|---|"]
+             "|---|---|---:|---:|---:|---:|---:|"]
     for size in sizes:
         modes = {mode: find(cells, direction=direction, verb=verb, mode=mode, size=size)
                  for mode in ("off", "always", "auto")}
-        for what, word in kinds(direction):
+        for what in kinds(modes.values()):
             gain, change = judged(modes, what)
-            row = [size_text(size), word] + [million(modes[m], what) for m in modes]
+            row = [size_text(size), what] + [million(modes[m], what) for m in modes]
             lines.append("| " + " | ".join(row + [gain, change]) + " |")
     return lines + [""]
 
@@ -126,14 +126,14 @@ def plot(results, path):
     for direction in WORDS:
         for verb in ("data", "bdat"):
             for mode in ("always", "auto"):
-                for what, word in kinds(direction):
+                for what in ("one", "next", "each"):
                     points = curve(result["cells"], direction, verb, mode, what)
                     if not points:
                         continue
                     name = f"$c{len(curves)}"
                     script += [f"{name} << EOD", *points, "EOD"]
                     curves.append(f"{name} using 1:2 with linespoints title "
-                                  f"'{direction} {verb} {mode} {word}'")
+                                  f"'{direction} {verb} {mode} {what}'")
     if curves:
         script.append("plot " + ", ".join(curves))
         subprocess.run(["gnuplot"], input="\n".join(script), text=True, check=True)
@@ -144,7 +144,8 @@ def curve(cells, direction, verb, mode, what):
     points = []
     for cell in sorted(cells, key=lambda one: one["size"]):
         off = find(cells, direction=direction, verb=verb, mode="off", size=cell["size"])
-        if off and (cell["direction"], cell["verb"], cell["mode"]) == (direction, verb, mode):
+        if (off and what in cell and what in off and
+                (cell["direction"], cell["verb"], cell["mode"]) == (direction, verb, mode)):
             points.append(f"{cell['size']} {100 * (cell[what] / off[what] - 1):.2f}")
     return points
 

@@ -114,17 +114,26 @@ void tls_conn_close(struct tls_conn *conn)
 	ERR_clear_error();
 }
 
+static void forget(struct tls_half *half)
+{
+	wipe(half->secret, TLS_SECRET_MAX);
+	half->secret_n = 0;
+	tls_half_keys_forget(half);
+}
+
+void tls_half_keys_forget(struct tls_half *half)
+{
+	wipe(&half->keys, sizeof(half->keys));
+	half->keys_heard = 0;
+}
+
 void tls_conn_give_up(struct tls_conn *conn, unsigned directions)
 {
 	conn->may &= ~directions;
-	if ((directions & TLS_KTLS_TX) != 0) {
-		wipe(conn->half[TLS_DIRECTION_TX].secret, TLS_SECRET_MAX);
-		conn->half[TLS_DIRECTION_TX].secret_known = false;
-	}
-	if ((directions & TLS_KTLS_RX) != 0) {
-		wipe(conn->half[TLS_DIRECTION_RX].secret, TLS_SECRET_MAX);
-		conn->half[TLS_DIRECTION_RX].secret_known = false;
-	}
+	if ((directions & TLS_KTLS_TX) != 0)
+		forget(&conn->half[TLS_DIRECTION_TX]);
+	if ((directions & TLS_KTLS_RX) != 0)
+		forget(&conn->half[TLS_DIRECTION_RX]);
 }
 
 /* ---- input ---- */

@@ -5,9 +5,10 @@
  * The BIO reads from the span of the call in progress and appends to its buf. The callbacks choose
  * the certificates by SNI, accept any client certificate, and note what the kernel will need to
  * know:
- *   secret   the TLS 1.3 application traffic secrets, when they come into force (witness.c);
+ *   derived  the TLS 1.3 application traffic secrets and their keys, when they come into force,
+ *            after a KeyUpdate too (witness.c);
  *   message  each record's header, read or written, to count records under the keys in force
- *            (RFC 8446 5.3, RFC 5246 6.1), and each KeyUpdate, to follow the secret.
+ *            (RFC 8446 5.3, RFC 5246 6.1), and each KeyUpdate, to count them.
  * These run in the order in which OpenSSL changes keys, which the order of octets in the BIO is
  * not: OpenSSL collects a flight before it writes it. So records are counted here, and the BIO's
  * own look at headers serves for boundaries and explicit nonces only.
@@ -93,27 +94,46 @@ BIO_METHOD *tls_conn_bio_new(void)
 
 /* ---- callbacks ---- */
 
-void tls_conn_secret(struct tls_conn *conn, enum tls_side side, struct span secret)
+static void secret_begins(struct tls_half *half, struct span secret)
 {
-	bool ours = conn->client == (side == TLS_SIDE_CLIENT);
-	struct tls_half *half = &conn->half[ours ? TLS_DIRECTION_TX : TLS_DIRECTION_RX];
-
-	if ((conn->may & (ours ? TLS_KTLS_TX : TLS_KTLS_RX)) == 0)
-		return;
 	half->records = 0;
-	half->secret_known = secret.n <= TLS_SECRET_MAX;
-	if (half->secret_known)
-		memcpy(half->secret, secret.p, secret.n);
+	half->keys_heard = 0;
+	half->secret_n = secret.n <= TLS_SECRET_MAX ? (uint8_t)secret.n : 0;
+	memcpy(half->secret, secret.p, half->secret_n);
 }
 
-static void follow_key_update(struct tls_conn *conn, enum tls_direction direction)
+/* What is derived from the secret in force: its keys, or the one after a KeyUpdate. */
+static void follow(struct tls_half *half, struct span label, struct span result)
 {
-	struct tls_half *half = &conn->half[direction];
+	if (span_equal(label, span_str("traffic upd"))) {
+		secret_begins(half, result);
+	} else if (span_equal(label, span_str("key")) && result.n <= TLS_KEY_MAX) {
+		memcpy(half->keys.key, result.p, result.n);
+		half->keys_heard |= TLS_HEARD_KEY;
+	} else if (span_equal(label, span_str("iv")) && result.n == TLS_IV_SIZE) {
+		memcpy(half->keys.iv, result.p, result.n);
+		half->keys_heard |= TLS_HEARD_IV;
+	}
+}
 
-	half->records = 0;
-	if (half->secret_known &&
-		tls_derive_next(conn->context->hkdf, conn->suite, half->secret) != 0)
-		half->secret_known = false;
+void tls_conn_derived(
+	struct tls_conn *conn, struct span label, struct span from, struct span result)
+{
+	static const char client[] = "c ap traffic";
+	static const char server[] = "s ap traffic";
+
+	for (int direction = 0; direction < 2; direction++) {
+		bool ours = direction == TLS_DIRECTION_TX;
+		struct tls_half *half = &conn->half[direction];
+
+		if ((conn->may & (ours ? TLS_KTLS_TX : TLS_KTLS_RX)) == 0)
+			continue;
+		if (span_equal(label, span_str(ours == conn->client ? client : server)))
+			secret_begins(half, result);
+		else if (half->secret_n > 0 &&
+			 span_equal(from, span_of(half->secret, half->secret_n)))
+			follow(half, label, result);
+	}
 }
 
 void tls_conn_message(
@@ -131,11 +151,9 @@ void tls_conn_message(
 		else
 			conn->half[direction].records++;
 	}
-	if (type == SSL3_RT_HANDSHAKE && n >= 1 && octets[0] == SSL3_MT_KEY_UPDATE && conn->done) {
-		follow_key_update(conn, direction);
-		if (!written)
-			conn->keyupdates++;
-	}
+	if (type == SSL3_RT_HANDSHAKE && n >= 1 && octets[0] == SSL3_MT_KEY_UPDATE && conn->done &&
+		!written)
+		conn->keyupdates++;
 }
 
 /* The host name of a server_name extension (RFC 6066 3); false when it is not well formed. */

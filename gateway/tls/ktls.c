@@ -2,7 +2,7 @@
 /*
  * ktls.c -- hands the record layer to the kernel: validate, plant, switch.
  *
- *   validate  the handshake is done, OpenSSL holds nothing unread, the keys can be derived;
+ *   validate  the handshake is done, OpenSSL holds nothing unread, the keys are known;
  *   plant     TCP_ULP, then TLS_TX, then TLS_RX (and TLS_RX_EXPECT_NO_PAD in TLS 1.3);
  *   switch    note what is planted; with both directions there the SSL object goes, and of the
  *             secrets only what a KeyUpdate needs stays.
@@ -124,40 +124,31 @@ static int keys_12(const struct tls_conn *conn, struct tls_keys *client, struct 
 	return result;
 }
 
-static int keys_13(const struct tls_conn *conn, enum tls_direction direction, struct tls_keys *keys)
-{
-	const struct tls_half *half = &conn->half[direction];
-
-	if (!half->secret_known)
-		return -1;
-	return tls_derive_keys(conn->context->hkdf, conn->suite, half->secret, keys);
-}
-
-static int derive_both(const struct tls_conn *conn, struct tls_keys keys[2])
+static int keys_of(const struct tls_conn *conn, unsigned directions, struct tls_keys keys[2])
 {
 	struct tls_keys *ours = &keys[TLS_DIRECTION_TX];
 	struct tls_keys *theirs = &keys[TLS_DIRECTION_RX];
-	int result;
 
 	memset(keys, 0, 2 * sizeof(keys[0]));
 	if (!conn->suite->tls13)
 		return conn->client ? keys_12(conn, ours, theirs) : keys_12(conn, theirs, ours);
 	for (int direction = 0; direction < 2; direction++) {
+		const struct tls_half *half = &conn->half[direction];
 		unsigned bit = direction == TLS_DIRECTION_TX ? TLS_KTLS_TX : TLS_KTLS_RX;
 
-		if ((conn->may & bit) == 0)
+		if ((directions & bit) == 0)
 			continue;
-		result = keys_13(conn, (enum tls_direction)direction, &keys[direction]);
-		if (result != 0)
-			return result;
+		if (half->secret_n != conn->suite->secret_n || half->keys_heard != TLS_HEARD_BOTH)
+			return -1;
+		keys[direction] = half->keys;
 	}
 	return 0;
 }
 
-static int validate(const struct tls_conn *conn, struct tls_crypto crypto[2])
+static int validate(const struct tls_conn *conn, unsigned directions, struct tls_crypto crypto[2])
 {
 	struct tls_keys keys[2];
-	int result = derive_both(conn, keys);
+	int result = keys_of(conn, directions, keys);
 
 	for (int direction = 0; result == 0 && direction < 2; direction++) {
 		const struct tls_half *half = &conn->half[direction];
@@ -243,8 +234,12 @@ static void switch_over(struct tls_conn *conn, int fd, unsigned directions)
 {
 	unsigned both = TLS_KTLS_TX | TLS_KTLS_RX;
 
-	if ((directions & TLS_KTLS_RX) != 0)
+	if ((directions & TLS_KTLS_RX) != 0) {
 		expect_no_pad(conn, fd);
+		tls_half_keys_forget(&conn->half[TLS_DIRECTION_RX]);
+	}
+	if ((directions & TLS_KTLS_TX) != 0)
+		tls_half_keys_forget(&conn->half[TLS_DIRECTION_TX]);
 	if (conn->client) /* TX alone is never re-keyed: see tls_conn_read() */
 		tls_conn_give_up(conn, both);
 	if ((conn->planted & both) != both)
@@ -264,7 +259,8 @@ int tls_conn_plant(struct tls_conn *conn, int fd, unsigned directions)
 
 	ASSERT(directions != 0 && (directions & ~tls_conn_ktls_wanted(conn)) == 0);
 	ASSERT((directions & TLS_KTLS_RX) == 0 || SSL_has_pending(conn->ssl) == 0);
-	result = validate(conn, crypto) == 0 ? plant_all(conn, fd, directions, crypto) : -ENOTSUP;
+	result = validate(conn, directions, crypto) == 0 ? plant_all(conn, fd, directions, crypto)
+							 : -ENOTSUP;
 	wipe(crypto, sizeof(crypto));
 	if (result == 0) {
 		switch_over(conn, fd, directions);
@@ -291,7 +287,7 @@ int tls_ktls_rekey(struct tls_conn *conn, int fd, enum tls_direction direction)
 	struct tls_keys keys;
 	int result = -ENOTSUP;
 
-	if (half->secret_known &&
+	if (half->secret_n == conn->suite->secret_n &&
 		tls_derive_next(conn->context->hkdf, conn->suite, half->secret) == 0 &&
 		tls_derive_keys(conn->context->hkdf, conn->suite, half->secret, &keys) == 0) {
 		tls_crypto_fill(&crypto, conn->suite, &keys, no_nonce, 0);

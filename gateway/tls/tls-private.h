@@ -188,12 +188,21 @@ void tls_flight_expect(struct tls_flight *flight, const struct tls_suite *suite,
 
 /* ---- conn.c ---- */
 
+struct tls_keys {
+	uint8_t key[TLS_KEY_MAX];
+	uint8_t iv[TLS_IV_SIZE];
+};
+
 enum tls_direction { TLS_DIRECTION_TX, TLS_DIRECTION_RX };
+
+enum { TLS_HEARD_KEY = 1, TLS_HEARD_IV = 2, TLS_HEARD_BOTH = 3 };
 
 struct tls_half {
 	uint8_t secret[TLS_SECRET_MAX]; /* TLS 1.3 traffic secret now in force */
-	bool secret_known;
-	uint64_t records; /* read or written under the keys now in force */
+	uint8_t secret_n;               /* 0: none */
+	uint8_t keys_heard;             /* TLS_HEARD_*: which of the keys are the secret's */
+	struct tls_keys keys;           /* TLS 1.3 */
+	uint64_t records;               /* read or written under the keys now in force */
 	struct tls_framing framing;
 };
 
@@ -235,6 +244,7 @@ MUST_USE struct tls_conn *tls_conn_new(struct tls_context *context, const struct
 	enum ktls_mode mode, bool client);
 /* The directions are lost to the kernel: their secrets go. */
 void tls_conn_give_up(struct tls_conn *conn, unsigned directions);
+void tls_half_keys_forget(struct tls_half *half); /* the kernel has them; the secret stays */
 
 /* ---- witness.c ---- */
 
@@ -243,18 +253,17 @@ void tls_conn_give_up(struct tls_conn *conn, unsigned directions);
 
 /* Once a process does it; any thread. -1: OpenSSL refuses. */
 MUST_USE int tls_witness_open(void);
-/* Who hears what is derived in this thread from now on, by tls_conn_secret(); NULL: nobody. */
+/* Who hears what is derived in this thread from now on, by tls_conn_derived(); NULL: nobody. */
 void tls_witness_for(struct tls_conn *conn);
 
 /* ---- hooks.c ---- */
 
-enum tls_side { TLS_SIDE_CLIENT, TLS_SIDE_SERVER };
-
 BIO_METHOD *tls_conn_bio_new(void);
 void tls_conn_message(
 	int written, int version, int type, const void *p, size_t n, SSL *ssl, void *arg);
-/* The secret under which a side sends its data (TLS 1.3) comes into force. */
-void tls_conn_secret(struct tls_conn *conn, enum tls_side side, struct span secret);
+/* OpenSSL has derived something in a call for this connection (TLS 1.3), and uses it from now on. */
+void tls_conn_derived(
+	struct tls_conn *conn, struct span label, struct span from, struct span result);
 int tls_conn_client_hello(SSL *ssl, int *alert, void *arg);
 int tls_conn_servername(SSL *ssl, int *alert, void *arg);
 int tls_conn_client_certificate(X509_STORE_CTX *store, void *arg);
@@ -269,11 +278,6 @@ void tls_info_fill(struct tls_conn *conn);
 void tls_failure_fill(struct tls_conn *conn);
 
 /* ---- derive.c ---- */
-
-struct tls_keys {
-	uint8_t key[TLS_KEY_MAX];
-	uint8_t iv[TLS_IV_SIZE];
-};
 
 /* RFC 8446 7.1, empty context. -1: OpenSSL refused. */
 MUST_USE int tls_derive_label(EVP_KDF *hkdf, const struct tls_suite *suite, const uint8_t *secret,

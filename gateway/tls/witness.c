@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * witness.c -- hears the TLS 1.3 traffic secrets as OpenSSL derives them, for the kernel to have.
+ * witness.c -- hears the TLS 1.3 secrets and keys as OpenSSL derives them, for the kernel to have.
  *
  * OpenSSL's key schedule asks its providers for the function TLS13-KDF (RFC 8446 7.1). Here is a
  * provider that has nothing else: it hands each request on to the function that was there before,
- * and where the label says that the result is a traffic secret of the application's data, the
- * connection whose call this thread is in hears it. Nothing is computed here. Only contexts that are
- * made with TLS_WITNESS_PROPERTIES are heard: those whose connections the kernel may take over.
+ * and the connection whose call this thread is in hears label and result. Nothing is computed here.
+ * Only contexts that are made with TLS_WITNESS_PROPERTIES are heard: those whose connections the
+ * kernel may take over.
  *
  * Two things belong to the process, not to a context: the provider, as OpenSSL has no way to
  * take one back, and, for each thread, the connection that hears; a KDF is not told for whom it works.
@@ -40,25 +40,22 @@ void tls_witness_for(struct tls_conn *conn)
 
 /* ---- the function ---- */
 
-static void hear(const OSSL_PARAM *label, const uint8_t *secret, size_t n)
+static void hear(const OSSL_PARAM params[], const uint8_t *out, size_t n)
 {
-	static const char words[2][13] = {
-		[TLS_SIDE_CLIENT] = "c ap traffic", [TLS_SIDE_SERVER] = "s ap traffic"};
+	const OSSL_PARAM *label = OSSL_PARAM_locate_const(params, OSSL_KDF_PARAM_LABEL);
+	const OSSL_PARAM *from = OSSL_PARAM_locate_const(params, OSSL_KDF_PARAM_KEY);
 
-	if (hearer == NULL || label == NULL)
-		return;
-	for (int side = 0; side < 2; side++)
-		if (label->data_size == strlen(words[side]) &&
-			memcmp(label->data, words[side], label->data_size) == 0)
-			tls_conn_secret(hearer, (enum tls_side)side, span_of(secret, n));
+	if (label != NULL && from != NULL)
+		tls_conn_derived(hearer, span_of(label->data, label->data_size),
+			span_of(from->data, from->data_size), span_of(out, n));
 }
 
 static int kdf_derive(void *kdf, unsigned char *out, size_t n, const OSSL_PARAM params[])
 {
 	if (EVP_KDF_derive(kdf, out, n, params) != 1)
 		return 0;
-	if (params != NULL)
-		hear(OSSL_PARAM_locate_const(params, OSSL_KDF_PARAM_LABEL), out, n);
+	if (hearer != NULL && params != NULL)
+		hear(params, out, n);
 	return 1;
 }
 
