@@ -25,8 +25,7 @@
 #define RELAY_QUIT_MS       5000        /* for the last words */
 #define RELAY_SPLICE_MIN    (64u << 10) /* octets; shorter bodies are copied */
 #define RELAY_PIPE_BYTES    (256u << 10)
-#define RELAY_KTLS_MIN      (32u << 10) /* octets; under ktls = auto */
-#define RELAY_CLIENTS_SPARE 16          /* connections that are still ending while others begin */
+#define RELAY_CLIENTS_SPARE 16 /* connections that are still ending while others begin */
 
 enum client_stage {
 	CLIENT_STAGE_SOCKET,
@@ -141,7 +140,6 @@ struct relay_client {
 	struct relay_target target;
 	char next_hop[SPOOL_HOP_MAX];
 	enum client_stage stage;
-	enum client_stage after_plant;
 	bool opened;
 	uint32_t jobs;
 
@@ -266,8 +264,6 @@ bool relay_wire_flushed(const struct relay_client *client);
 MUST_USE bool relay_wire_input(struct relay_client *client);
 void relay_wire_handshake(struct relay_client *client); /* stage HANDSHAKE */
 void relay_wire_plant(struct relay_client *client);     /* stage PLANT */
-/* Does a body of n octets make it worth while? */
-bool relay_wire_plant_wanted(const struct relay_client *client, bool bulk);
 /* close_notify behind all else. */
 void relay_wire_notify(struct relay_client *client);
 MUST_USE bool relay_wire_pipe(struct relay_client *client); /* has or makes one */

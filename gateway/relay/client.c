@@ -4,7 +4,7 @@
  *
  *	SOCKET CONNECT GREETING EHLO [HELO] [STARTTLS HANDSHAKE [PLANT] EHLO]	opening
  *	IDLE									ready for a job
- *	[SCAN] ENVELOPE [PLANT] BODY FINAL | VOID				a job, back to IDLE
+ *	[SCAN] ENVELOPE BODY FINAL | VOID					a job, back to IDLE
  *	QUIT LAST END								closing
  *
  * Invariants: the owner is called from completions and timers only, a turn being asked for by ring_soon()
@@ -40,7 +40,7 @@ const struct client_stage_info client_stages[CLIENT_STAGE_COUNT] = {
 	[CLIENT_STAGE_HANDSHAKE] = {"TLS handshake", CLIENT_LIMIT_REPLY, CLIENT_END_TLS,
 		FROM(STARTTLS)},
 	[CLIENT_STAGE_PLANT] = {"end of output", CLIENT_LIMIT_REPLY, CLIENT_END_CLOSED,
-		FROM(HANDSHAKE) | FROM(ENVELOPE)},
+		FROM(HANDSHAKE)},
 	[CLIENT_STAGE_IDLE] = {"reply to RSET", CLIENT_LIMIT_NONE, CLIENT_END_CLOSED,
 		FROM(EHLO) | FROM(HELO) | FROM(STARTTLS) | FROM(SCAN) | FROM(ENVELOPE) |
 			FROM(FINAL) | FROM(VOID)},
@@ -48,7 +48,7 @@ const struct client_stage_info client_stages[CLIENT_STAGE_COUNT] = {
 	[CLIENT_STAGE_ENVELOPE] = {"reply to MAIL, RCPT or DATA", CLIENT_LIMIT_REPLY,
 		CLIENT_END_CLOSED, FROM(IDLE) | FROM(SCAN)},
 	[CLIENT_STAGE_BODY] = {"room for the message", CLIENT_LIMIT_REPLY, CLIENT_END_CLOSED,
-		FROM(ENVELOPE) | FROM(PLANT)},
+		FROM(ENVELOPE)},
 	[CLIENT_STAGE_FINAL] = {"reply to the message", CLIENT_LIMIT_FINAL, CLIENT_END_CLOSED,
 		FROM(BODY)},
 	[CLIENT_STAGE_VOID] = {"reply to an empty message", CLIENT_LIMIT_REPLY, CLIENT_END_CLOSED,

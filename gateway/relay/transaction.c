@@ -270,18 +270,6 @@ static void done_with_reset(struct relay_client *client)
 	relay_client_job_done(client);
 }
 
-static void body_begin(struct relay_client *client)
-{
-	const struct spool_body *body = client->job->body;
-	bool bulk = client->can & CLIENT_CAN_CHUNKING && body->n >= RELAY_KTLS_MIN;
-
-	client->after_plant = CLIENT_STAGE_BODY;
-	if (relay_wire_plant_wanted(client, bulk))
-		relay_client_stage_set(client, CLIENT_STAGE_PLANT);
-	else
-		relay_body_begin(client);
-}
-
 static void mail_reply(struct relay_client *client)
 {
 	if (client->reply.code / 100 == 2)
@@ -322,7 +310,7 @@ static void data_reply(struct relay_client *client)
 	bool go = client->reply.code == 354;
 
 	if (go && client->accepted > 0) {
-		body_begin(client);
+		relay_body_begin(client);
 	} else if (go && !client->target.lmtp) {
 		relay_client_stage_set(client, CLIENT_STAGE_VOID);
 		if (!buf_puts(&client->out, ".\r\n"))
@@ -360,7 +348,7 @@ static void envelope_reply(struct relay_client *client)
 	if (client->mail_refused || (client->heard == n + 1 && client->accepted == 0))
 		done_with_reset(client);
 	else if (client->heard == n + 1 && !by_data(client))
-		body_begin(client);
+		relay_body_begin(client);
 }
 
 /* ---- replies to the message ---- */

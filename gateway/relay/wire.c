@@ -14,8 +14,8 @@
  * A send that fails ends nothing: the next hop may have said why before it closed, so replies are
  * read to the end first.
  *
- * Keys go to the kernel when everything is flushed and no receive is armed
- * (kernel-notes/ktls-setup.md).
+ * Keys go to the kernel behind the handshake, when everything is flushed and no receive is armed
+ * (kernel-notes/ktls-setup.md). No message is dearer by it (kernel-notes/ktls-break-even.md).
  */
 #include "relay/trust-private.h"
 
@@ -455,8 +455,7 @@ void relay_wire_handshake(struct relay_client *client)
 		client->tls_pending = true; /* something may have come with the last record */
 		count(COUNTER_RELAY_TLS);
 		relay_trust_note_handshake(client, true);
-		client->after_plant = CLIENT_STAGE_EHLO;
-		if (relay_wire_plant_wanted(client, false))
+		if (tls_conn_ktls_wanted(client->tls) & TLS_KTLS_TX)
 			relay_client_stage_set(client, CLIENT_STAGE_PLANT);
 		else
 			relay_hello_begin(client);
@@ -465,17 +464,6 @@ void relay_wire_handshake(struct relay_client *client)
 		handshake_failed(client);
 		return;
 	}
-}
-
-bool relay_wire_plant_wanted(const struct relay_client *client, bool bulk)
-{
-	enum ktls_mode mode = client->relay->settings->ktls;
-
-	if (!client->tls_up || client->ktls_tx || mode == KTLS_MODE_OFF)
-		return false;
-	if (mode == KTLS_MODE_AUTO && !bulk)
-		return false;
-	return tls_conn_ktls_wanted(client->tls) & TLS_KTLS_TX;
 }
 
 static void plant_now(struct relay_client *client)
@@ -504,10 +492,6 @@ void relay_wire_plant(struct relay_client *client)
 	if (!relay_wire_flushed(client) || client->cancel.armed)
 		return;
 	plant_now(client);
-	if (client->stage != CLIENT_STAGE_PLANT)
-		return;
-	if (client->after_plant == CLIENT_STAGE_EHLO)
+	if (client->stage == CLIENT_STAGE_PLANT)
 		relay_hello_begin(client);
-	else
-		relay_body_begin(client);
 }

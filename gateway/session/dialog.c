@@ -260,7 +260,6 @@ static void answer_mail(struct session *session)
 								: COUNTER_SPOOL_IO_ERROR);
 	}
 	smtp_answer(&session->smtp, &verdict, &session->out);
-	session_handover_ask(session, false, 0);
 }
 
 static void rcpt_verdict(struct session *session, const struct smtp_verdict *verdict)
@@ -371,9 +370,7 @@ static void close_event(struct session *session, enum smtp_close_reason reason)
 static enum session_step more(struct session *session)
 {
 	session_input_done(session);
-	if (session->handover && session->held == NULL && session->in.n == 0)
-		return session_handover_step(session);
-	if ((session->recv_stop && !session->handover) || splice_due(session))
+	if (session->recv_stop || splice_due(session))
 		return splice_step(session);
 	switch (session_input_next(session)) {
 	case SESSION_INPUT_READY:
@@ -408,11 +405,9 @@ static enum session_step event_step(struct session *session, const struct smtp_e
 		return SESSION_STEP_AGAIN;
 	case SMTP_EVENT_CHUNK:
 		session->splice_off = false;
-		session_handover_ask(session, true, session->smtp.chunk_left);
 		return SESSION_STEP_AGAIN;
 	case SMTP_EVENT_BODY:
 		session->rest = event->body;
-		session_handover_ask(session, false, session->smtp.body_bytes);
 		return body_step(session);
 	case SMTP_EVENT_SPOIL:
 		message_drop(session, "refused", session->smtp.spoil_code);

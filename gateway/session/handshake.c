@@ -6,13 +6,12 @@
  *			octet held by then was sent before the handshake: the session is closed and
  *			the octets are never looked at (RFC 3207 6)
  *	HANDSHAKE	exact receives; the flight goes out while the next receive waits
- *	PLANT		under ktls = always keys go to the kernel once everything is flushed, and no
- *			receive is armed; else the record layer stays here, and nothing is waited for
+ *	PLANT		what the kernel is to have (tls_conn_ktls_wanted) goes there once everything is
+ *			flushed, and no receive is armed; else the record layer stays here, and nothing
+ *			is waited for
  *
- * Under ktls = auto that waits until it pays (session_handover_ask). Then receiving is stopped, what
- * came is decrypted here, the rest of the last record is received exactly, replies are sent, and the
- * kernel gets the keys for what follows. Keys cost as much as the record layer of one small message
- * does, so a session's first one, which mostly is its last, is too early.
+ * Rejected: to begin in user space and to hand over once there is much to do. Keys cost no more than the
+ * first message gains (kernel-notes/ktls-break-even.md), and less than to hand them over later.
  */
 #include "session/session-private.h"
 
@@ -160,53 +159,6 @@ static bool plant(struct session *session, unsigned wanted)
 	return true;
 }
 
-/* ---- handing over later ---- */
-
-void session_handover_ask(struct session *session, bool announced, uint64_t octets)
-{
-	const struct tls_settings *settings = &session->worker->facts.config->tls;
-
-	if (settings->ktls != KTLS_MODE_AUTO || !session->tls_up || session->planted != 0)
-		return;
-	if (octets < (announced ? SESSION_KERNEL_CHUNK : SESSION_KERNEL_BODY) &&
-		session->smtp.messages < SESSION_KERNEL_MAILS)
-		return;
-	session->handover = (tls_conn_ktls_possible(session->tls) & TLS_KTLS_RX) != 0;
-}
-
-static enum session_step handover_over(struct session *session)
-{
-	session->handover = false;
-	session->recv_stop = false;
-	return SESSION_STEP_AGAIN;
-}
-
-enum session_step session_handover_step(struct session *session)
-{
-	unsigned wanted;
-	size_t gap;
-
-	ASSERT(session->held == NULL && session->in.n == 0);
-	if (!session_receive_stopped(session))
-		return SESSION_STEP_WAIT;
-	if (session->eof || session->recv_error != 0)
-		return handover_over(session);
-	gap = tls_conn_gap(session->tls);
-	if (gap > 0)
-		return session_receive_gap(session, gap) ? SESSION_STEP_WAIT
-							 : handover_over(session);
-	if (!session_flushed(session)) {
-		session_flush(session);
-		return SESSION_STEP_WAIT;
-	}
-	wanted = tls_conn_ktls_wanted(session->tls);
-	if (wanted != 0 && !plant(session, wanted)) {
-		session_kill(session, SESSION_END_TLS_RECORD);
-		return SESSION_STEP_AGAIN;
-	}
-	return handover_over(session);
-}
-
 /* What was said in clear is forgotten, by XCLIENT, too: who connected is the peer again. */
 static void upgraded(struct session *session)
 {
@@ -221,8 +173,7 @@ static void upgraded(struct session *session)
 
 enum session_step session_plant_step(struct session *session)
 {
-	bool always = session->worker->facts.config->tls.ktls == KTLS_MODE_ALWAYS;
-	unsigned wanted = always ? tls_conn_ktls_wanted(session->tls) : 0;
+	unsigned wanted = tls_conn_ktls_wanted(session->tls);
 
 	ASSERT(!session->recv.armed && session->held == NULL);
 	if (wanted != 0 && !session_flushed(session))

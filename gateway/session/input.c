@@ -10,7 +10,6 @@
  *	kTLS			multishot recvmsg, provided buffers, each with its record type
  *	handshake		one exact receive at a time (tls_conn_want), so that nothing that
  *				belongs to a later record leaves the kernel
- *	handing over		the same, up to the end of the record that is half read
  *
  * Buffers are held in order while the dialogue waits for something; at SESSION_HELD_MAX receiving
  * is cancelled and taken up again when they are used up. That is the backpressure; it is the same
@@ -78,35 +77,6 @@ void session_receive_exact(struct session *session, size_t n)
 	session->recv_multi = false;
 	ring_recv(ring_of(session), &session->recv, session->fd,
 		session->shake.p + session->shake.end, n);
-}
-
-bool session_receive_gap(struct session *session, size_t n)
-{
-	ASSERT(!session->recv.armed && session->gap == NULL && n <= TLS_RECORD_MAX);
-	session->gap = pool_get(&session->worker->large);
-	if (session->gap == NULL)
-		return false;
-	*session->gap = (struct ring_buffer){.id = KEPT_ID, .type = 23};
-	session->recv_multi = false;
-	ring_recv(ring_of(session), &session->recv, session->fd, (uint8_t *)(session->gap + 1), n);
-	return true;
-}
-
-static void gap_done(struct session *session, int res)
-{
-	struct ring_buffer *buffer = session->gap;
-
-	session->gap = NULL;
-	if (res > 0) {
-		buffer->bytes = span_of((uint8_t *)(buffer + 1), (size_t)res);
-		hold(session, buffer);
-		return;
-	}
-	pool_put(&session->worker->large, buffer);
-	if (res == 0)
-		session->eof = true;
-	else
-		receive_ended(session, res);
 }
 
 static void receive_cancel(struct session *session)
@@ -197,10 +167,7 @@ static void recv_done(struct op *op, int res, uint32_t flags)
 	struct session *session = container_of(op, struct session, recv);
 
 	if (!session->recv_multi) {
-		if (session->gap != NULL)
-			gap_done(session, res);
-		else
-			session_handshake_done_recv(session, res);
+		session_handshake_done_recv(session, res);
 		session_step(session);
 		return;
 	}

@@ -12,12 +12,9 @@
 #define SESSION_OUT_BYTES    4096                      /* replies waiting to be sent */
 #define SESSION_SMALL_BYTES  (SESSION_OUT_BYTES + 512) /* the same as TLS records */
 #define SESSION_LARGE_BYTES  (TLS_RECORD_MAX + 512) /* a record, a flight, a record's plaintext */
-#define SESSION_HELD_MAX     4             /* provided buffers held before receiving is paused */
-#define SESSION_SPLICE_MIN   (256 * 1024)  /* octets left of a BDAT chunk that are worth a pipe */
-#define SESSION_KERNEL_CHUNK (512 * 1024)  /* octets of a BDAT chunk that call for the kernel, */
-#define SESSION_KERNEL_BODY  (1024 * 1024) /* octets of a message, */
-#define SESSION_KERNEL_MAILS 1             /* messages before this one (ktls = auto) */
-#define SESSION_LINGER_MS    2000          /* after the last reply, for the peer's close */
+#define SESSION_HELD_MAX     4            /* provided buffers held before receiving is paused */
+#define SESSION_SPLICE_MIN   (256 * 1024) /* octets left of a BDAT chunk that are worth a pipe */
+#define SESSION_LINGER_MS    2000         /* after the last reply, for the peer's close */
 #define SESSION_LINGER_BYTES (1024 * 1024)
 #define SESSION_EXPIRED_MAX  8
 #define SESSION_REFUSED_MAX  64 /* being told 421 at a time, in one worker; more are just closed */
@@ -152,13 +149,11 @@ struct session {
 
 	/* TLS */
 	struct tls_conn *tls;
-	struct buf shake;        /* handshake input (large pool) */
-	unsigned planted;        /* TLS_KTLS_* */
-	bool handover;           /* keys are to go to the kernel at the next record's beginning */
-	struct ring_buffer *gap; /* what is received until then (large pool); NULL: nothing is */
-	bool tls_up;             /* the handshake is complete */
-	bool disagreed;          /* it failed, for want of a version or suite in common */
-	const char *tls_failed;  /* it failed: why, in a word; NULL */
+	struct buf shake;       /* handshake input (large pool) */
+	unsigned planted;       /* TLS_KTLS_* */
+	bool tls_up;            /* the handshake is complete */
+	bool disagreed;         /* it failed, for want of a version or suite in common */
+	const char *tls_failed; /* it failed: why, in a word; NULL */
 
 	/* the message */
 	struct smtp smtp;
@@ -220,8 +215,6 @@ void session_input_drop(struct session *session); /* everything held */
  */
 void session_input_keep(struct session *session);
 void session_receive_exact(struct session *session, size_t n); /* handshake: into `shake` */
-/* So many octets, in the place of a provided buffer; false: no memory. */
-MUST_USE bool session_receive_gap(struct session *session, size_t n);
 
 /* ---- output.c ---- */
 void session_output_init(struct session *session);
@@ -239,11 +232,6 @@ enum session_step session_upgrade_step(struct session *session);
 enum session_step session_handshake_step(struct session *session);
 enum session_step session_plant_step(struct session *session);
 void session_handshake_done_recv(struct session *session, int res);
-/* Under ktls = auto: so many octets are announced, or came with the message so far. Do keys in the
- * kernel pay? Answered once, when nothing that was received is unread, by session_handover_step(). */
-void session_handover_ask(struct session *session, bool announced, uint64_t octets);
-/* WAIT, or AGAIN when it is over: the kernel has the keys, or never will. */
-enum session_step session_handover_step(struct session *session);
 
 /* ---- guard.c ---- */
 /* May a handshake begin? False: *verdict is the answer, `text` its backing. */

@@ -116,8 +116,6 @@ static void session_free(struct session *session)
 	session_output_drop(session);
 	if (session->shake.p != NULL)
 		pool_put(&worker->large, session->shake.p);
-	if (session->gap != NULL)
-		pool_put(&worker->large, session->gap);
 	if (session->tls != NULL)
 		tls_conn_close(session->tls);
 	smtp_close(&session->smtp);

@@ -154,16 +154,6 @@ size_t tls_conn_want(const struct tls_conn *conn)
 	return tls_framing_want(&conn->half[TLS_DIRECTION_RX].framing, &conn->flight);
 }
 
-size_t tls_conn_gap(const struct tls_conn *conn)
-{
-	const struct tls_framing *framing = &conn->half[TLS_DIRECTION_RX].framing;
-
-	if (framing->header_n == 0)
-		return 0;
-	return framing->header_n < TLS_RECORD_HEADER ? (size_t)TLS_RECORD_HEADER - framing->header_n
-						     : framing->body_left;
-}
-
 static void call_begin(struct tls_conn *conn, struct span *in, struct buf *out)
 {
 	ASSERT(conn->ssl != NULL && conn->in == NULL);

@@ -162,20 +162,12 @@ static int validate(const struct tls_conn *conn, unsigned directions, struct tls
 	return result;
 }
 
-unsigned tls_conn_ktls_possible(const struct tls_conn *conn)
-{
-	if (!conn->done || conn->failed || conn->ssl == NULL)
-		return 0;
-	if (atomic_load_explicit(&conn->context->ktls_absent, memory_order_relaxed))
-		return 0;
-	return conn->may & ~conn->planted;
-}
-
 unsigned tls_conn_ktls_wanted(const struct tls_conn *conn)
 {
-	unsigned wanted = tls_conn_ktls_possible(conn);
+	unsigned wanted = conn->may & ~conn->planted;
 
-	if (wanted == 0)
+	if (!conn->done || conn->failed || conn->ssl == NULL ||
+		atomic_load_explicit(&conn->context->ktls_absent, memory_order_relaxed))
 		return 0;
 	/* A KeyUpdate is owed: the next write sends it, under keys that are about to change. */
 	if (SSL_get_key_update_type(conn->ssl) != SSL_KEY_UPDATE_NONE ||

@@ -306,15 +306,6 @@ enum { TLS_KTLS_TX = 1, TLS_KTLS_RX = 2 };
  * while a KeyUpdate is owed (the next tls_conn_write() sends it). */
 unsigned tls_conn_ktls_wanted(const struct tls_conn *conn);
 
-/* The directions that could go to the kernel some time, whatever is half read now. */
-unsigned tls_conn_ktls_possible(const struct tls_conn *conn);
-
-/*
- * How many octets are to be read, at most, so that the record that tls_conn_read() has the beginning
- * of ends, or its header does; 0: it has none, the next octet on the socket begins a record.
- */
-size_t tls_conn_gap(const struct tls_conn *conn);
-
 /*
  * Validate, plant, switch: attaches the ULP to fd and plants the keys of `directions`, a part of
  * what tls_conn_ktls_wanted() says; at once after the handshake or later. The caller

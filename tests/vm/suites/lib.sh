@@ -97,21 +97,13 @@ can_rekey()
 	grep -q TlsRxRekeyOk /proc/net/tls_stat
 }
 
-# What `ktls = auto` and `ktls = always` come to on this kernel for a session with so little mail that auto
-# keeps it; what it comes to for much.
+# What `ktls = MODE` comes to on this kernel.
 expect_ktls()
 {
 	case $1 in
-	off | auto) echo none ;;
+	off) echo none ;;
 	always) echo rx+tx ;;
-	esac
-}
-
-expect_ktls_bulk()
-{
-	case $1 in
-	auto) if can_rekey; then echo rx+tx; else echo none; fi ;;
-	*) expect_ktls "$1" ;;
+	auto) if postern -V | grep -q 'only with ktls = always'; then echo none; else echo rx+tx; fi ;;
 	esac
 }
 
