@@ -7,7 +7,6 @@
 #                                 there; `send` takes it in clear and relays it by TLS
 #   cell BYTES COUNT              COUNT connections with a message each, as many with two, then COUNT + 1
 #                                 messages over one; `send`: COUNT messages, one after the other
-#   idle COUNT                    COUNT sessions that have said EHLO under TLS
 #
 # What counts is the CPU time of the gateway's process, user and kernel: the client's and the next hop's
 # share stays out. It is read when the log says that all is done.
@@ -74,29 +73,6 @@ cell()
 	echo "@cell $direction $verb $mode $1 $2 $one $two $many"
 }
 
-memory()
-{
-	echo "$(awk '/^VmRSS/ { print $2 }' "/proc/$child/status") $(awk '/^VmRSS/ { print $2 }' "/proc/$1/status")" \
-		"$(awk '/^MemFree/ { print $2 }' /proc/meminfo) $(awk '/^Slab/ { print $2 }' /proc/meminfo)"
-}
-
-# idle COUNT: the lines have KiB: the gateway's RSS, the client's, free memory, slab.
-idle()
-{
-	local client
-	load -n 3 -m 1 || return
-	for count in 10 "$1"; do
-		postern-load -q -c 4 -t starttls --idle "$count" --hold 100 127.0.0.1:$PORT >"$DIR/idle" 2>&1 &
-		client=$!
-		peer await "$DIR/idle" "open" 1 600
-		sleep 2
-		echo "@idle $mode $count $(memory $client)"
-		kill "$client"
-		wait "$client"
-		sleep 5
-	done
-}
-
 sink_stop()
 {
 	[ -z "$sink" ] || kill -TERM "$sink"
@@ -139,7 +115,6 @@ while read -r word rest; do
 	case $word in
 	gateway) gateway $rest ;;
 	cell) cell $rest ;;
-	idle) idle $rest ;;
 	esac
 done </vm/plan
 [ -z "$gateway" ] || gateway_stop

@@ -23,16 +23,17 @@ counts as much as one that adds; a cache miss, a copy's bandwidth and a change i
 crypto and copies weigh too little here, and every saving of copies with them. ERMS and FSRM are off, or each octet
 that the kernel copies would count as an instruction.
 
-`first` is a connection with a full handshake and one message, handing over included. `next` is each further message
-of the same connection (the mean of as many as the size allows). `best` is the cheaper of `off` and `always`; `auto`
-is to be within 2 % of it. For sending there is one figure, `each`: a message that comes in clear by BDAT on a
-connection of its own and goes on by TLS; connections to the next hop are kept, so handshakes are rare, but one that
-falls into a cell shows, and how deliveries overlap is chance: differences of a few per cent mean nothing there.
+Receiving: `one` is a connection with a full handshake and one message, `two` one with two messages; `next` is each
+further message of a connection (the mean of as many as the size allows, less the first, which `one` tells). Sending:
+`each` is a message that comes in clear by BDAT on a connection of its own and goes on by TLS, over a connection to the
+next hop that is kept, before the next one comes. `best` is the cheaper of `off` and `always`; `auto` is to be within
+2 % of it.
 
-Cells come from several boots, those of `auto` from a later one than the others, and few were repeated (most of these
-within 1 %). At 64 and 128 KiB `first` differs between `off` and `auto` by up to 14 % in both directions, although both
-do the same there: these two sizes decide nothing. In a cell for sending of 1 KiB there are handshakes. `auto` hands
-over receiving alone, so each further small message costs more than under `always`: that goal is missed, by up to 12 %.
+What is the same twice differs by up to 3 % in `one`, `two` and `next` up to 64 KiB (handshakes differ by the chance of
+signatures, writes by that of timers): on a kernel whose receiving is sound `auto` and `always` do the same, and how
+they differ here shows it. Cells come from several boots.
+
+What an idle session costs in memory, under kernel TLS too, is in [IDLE.md](IDLE.md).
 """
 
 
@@ -83,24 +84,6 @@ def table(cells, direction, verb):
     return lines + [""]
 
 
-def idle(rows):
-    """Resident KiB as they are: what a session costs is told by the growth."""
-    if not rows:
-        return ["Not measured.", ""]
-    lines = ["Sessions that have said EHLO under TLS and wait; KiB, resident and slab (the kernel's, of both ends).",
-             "Few sessions in a small machine, and page cache comes and goes meanwhile: of the kernel's share per",
-             "session these figures tell nothing certain.", "",
-             "| mode | sessions | gateway | gateway, a session more | slab |", "|---|---|---|---|---|"]
-    for mode in ("off", "always", "auto"):
-        before = None
-        for row in sorted((r for r in rows if r["mode"] == mode), key=lambda r: r["sessions"]):
-            grown = (f"{(row['gateway'] - before['gateway']) / (row['sessions'] - before['sessions']):.1f}"
-                     if before else "")
-            lines.append(f"| {mode} | {row['sessions']} | {row['gateway']} | {grown} | {row['slab']} |")
-            before = row
-    return lines + [""]
-
-
 def text(results, more):
     lines = [HEAD]
     for name, result in results.items():
@@ -109,7 +92,6 @@ def text(results, more):
             for verb in ("data", "bdat"):
                 lines += [f"### {word}, {verb.upper()}, million instructions", ""]
                 lines += table(result["cells"], direction, verb)
-        lines += ["### Memory of an idle session", ""] + idle(result.get("idle", []))
     return "\n".join(lines) + more
 
 
