@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * derive.c -- the keys of the record layer, out of what OpenSSL lets us have: traffic secrets in
- * TLS 1.3 (RFC 8446 7.1 to 7.3), the master secret in TLS 1.2 (RFC 5246 6.3).
+ * derive.c -- keys of the record layer that OpenSSL does not derive for us: of the secret after a
+ * KeyUpdate that the kernel is to follow (RFC 8446 7.1 to 7.3), and of a TLS 1.2 master secret (RFC
+ * 5246 6.3).
  *
- * One path for all versions of OpenSSL from 3.0 on; its own kTLS support does not offload TLS 1.3
- * receive before 3.2 and wants to own the socket. AEAD suites have no MAC keys, so a TLS 1.2 key
- * block is two keys and two IVs.
+ * The first keys of TLS 1.3 are heard (witness.c). One path for all versions of OpenSSL from 3.0 on;
+ * its own kTLS support does not offload TLS 1.3 receive before 3.2 and wants to own the socket. AEAD
+ * suites have no MAC keys, so a TLS 1.2 key block is two keys and two IVs.
  */
 #include "tls/tls-private.h"
 

@@ -14,8 +14,8 @@
  * Rejected: the key log callback, which has OpenSSL write five secrets in hex with a sprintf() an
  * octet (230,000 instructions a handshake; this costs about a tenth); SSL_OP_ENABLE_KTLS with a BIO
  * that takes BIO_CTRL_SET_KTLS: OpenSSL 3.0 offers no receive keys in TLS 1.3 there, and a key without
- * its secret cannot follow a KeyUpdate; computing the KDF here: a hundredth of a handshake saved, and
- * cryptography of our own. A libssl that no longer asks providers would leave the secrets unknown,
+ * its secret cannot follow a KeyUpdate; computing the KDF here: some hundredths of a handshake saved,
+ * and cryptography of our own. A libssl that no longer asks providers would leave the secrets unknown,
  * and connections in user space.
  */
 #include "tls/tls-private.h"
