@@ -296,10 +296,11 @@ class Crash:
         return recipient in life.left.get(self.store.numbers[mark], ())
 
     def recorded(self, life):
-        """How many copies of that life are on disk as delivered, and how many are not."""
+        """How many copies of that life are on disk as delivered, and how many are not; those whose
+        segment has gone are neither."""
         waited = [self.waited(life, mark, recipient)
                   for (mark, recipient), copies in self.store.copies.items()
-                  if any(one is life for one, _ in copies)]
+                  if self.store.numbers[mark] in life.left and any(one is life for one, _ in copies)]
         return waited.count(False), waited.count(True)
 
     def clean(self):

@@ -111,7 +111,7 @@ def records(spool, kind=None):
 
 
 def pending(spool):
-    """{queue id: addresses that wait}, of a gateway that does not run."""
+    """{queue id: addresses that wait} of all that is there, of a gateway that does not run."""
     known = {}
     for one in segments(spool, bodies=False):
         for record in one.records:
@@ -119,7 +119,7 @@ def pending(spool):
             if not record.good:
                 break
             if record.type == "finished":
-                known.pop(record.queue_id, None)
+                known[record.queue_id] = []
             elif record.type == "message":
                 found = record.recipients()
                 for old, new in zip(recipients or (), found):
