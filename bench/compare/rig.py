@@ -247,7 +247,6 @@ class Rig:
         os.makedirs(self.folder)
         os.chmod(self.folder, 0o755)
         self.chain, self.key = certs.make(self.folder, "cert", hosts=(HOSTNAME, "localhost"))
-        self.taken = []
         self.sink_port = self.port()
         self.loads = []
         self.sink = Sink(self.folder, self.sink_port)
@@ -265,9 +264,9 @@ class Rig:
         tick = os.sysconf("SC_CLK_TCK")
         return (time.monotonic(), busy / tick, mine + (int(sink[11]) + int(sink[12])) / tick)
 
-    def port(self):
-        self.taken.append(proc.free_port(self.taken))
-        return self.taken[-1]
+    @staticmethod
+    def port():
+        return proc.free_port()
 
     def make(self, *names, owner=None, mode=0o755):
         path = os.path.join(self.folder, *names)

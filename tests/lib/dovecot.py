@@ -78,7 +78,7 @@ class Dovecot(mta.Mta):
     def __init__(self, users):
         super().__init__()
         self.port = proc.free_port()
-        self.imap_port = proc.free_port([self.port])
+        self.imap_port = proc.free_port()
         account = pwd.getpwnam("nobody")
         for name in ("run", "state", "mail"):
             os.mkdir(os.path.join(self.base, name))

@@ -109,10 +109,7 @@ class Gateway:
         self.write("postern.conf", self.config_text())
 
     def _choose_ports(self):
-        taken = []
-        for _ in range(3):
-            taken.append(proc.free_port(taken))
-        self.ports = dict(zip(("smtp", "smtps", "plain"), taken))
+        self.ports = {name: proc.free_port() for name in ("smtp", "smtps", "plain")}
 
     def write(self, name, text):
         path = os.path.join(self.folder, name)

@@ -68,9 +68,9 @@ class Postfix(mta.Mta):
     title = "Postfix"
     started = b"daemon started"
 
-    def __init__(self, main, master="", taken=()):
+    def __init__(self, main, master=""):
         super().__init__()
-        self.port = proc.free_port(taken)
+        self.port = proc.free_port()
         for name in ("etc", "queue", "data"):
             os.mkdir(os.path.join(self.base, name))
         self.write("etc/main.cf", MAIN.format(base=self.base, daemons=DAEMONS)

@@ -26,6 +26,7 @@ _PR_SET_SECCOMP = 22
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_MODE_FILTER = 2
 _libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+_kept_ports = []
 
 
 def root():
@@ -154,17 +155,19 @@ def kill(pid, number=signal.SIGKILL):
         pass
 
 
-def free_port(taken=()):
-    """A port nobody listens on, below the range of outgoing connections."""
+def free_port():
+    """A port nobody listens on, below the range of outgoing connections. It is ours until the
+    program ends: a socket that never listens stays bound, which keeps off whoever binds without
+    SO_REUSEADDR, as this function does; servers set that."""
     for _ in range(200):
         port = random.SystemRandom().randrange(20000, 32000)
-        if port in taken:
+        keeper = socket.socket()
+        try:
+            keeper.bind(("127.0.0.1", port))
+        except OSError:
+            keeper.close()
             continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _kept_ports.append(keeper)
         return port
     raise RuntimeError("no free port found")
