@@ -6,6 +6,7 @@ folders that an unprivileged gateway may enter. Invariants: only processes that 
 signalled, by pid; a folder is removed after everything mounted below it is unmounted.
 """
 
+import contextlib
 import ctypes
 import ctypes.util
 import errno
@@ -18,6 +19,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import time
 
 from . import tap
 
@@ -153,6 +155,27 @@ def kill(pid, number=signal.SIGKILL):
         os.kill(pid, number)
     except ProcessLookupError:
         pass
+
+
+@contextlib.contextmanager
+def stopped(pid):
+    """That process stands still, all its threads, for the length of a `with`."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        while any(state != b"T" for state in _thread_states(pid)):
+            time.sleep(0.001)   # nothing tells of it but to a parent
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _thread_states(pid):
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/stat", "rb") as file:
+                yield file.read().rpartition(b")")[2].split()[0]
+        except OSError:
+            continue
 
 
 def free_port():
