@@ -51,6 +51,11 @@ class Record:
     def queue_id(self):
         return f"{self.id:016X}"
 
+    @property
+    def holds(self):
+        """Is it an attempt that leaves the message held?"""
+        return self.type == "attempt" and bool(self.meta[0] & 1)
+
     def recipients(self):
         """Of a message: [address, fate] of each, in order."""
         count, at, found = struct.unpack_from("<I", self.meta, 4)[0], 16, []
