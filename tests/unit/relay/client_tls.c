@@ -140,8 +140,9 @@ Test(client_tls, handshake_that_never_ends, .timeout = DIAL_LIMIT_S)
 	dial_prepare(script, false, false);
 	target.tls = tls_open(false);
 	route.tls = ROUTE_TLS_REQUIRE;
-	config.relay.reply_ms_max = 100;
 	dial();
+	dial_until_stage(CLIENT_STAGE_STARTTLS);
+	config.relay.reply_ms_max = 100; /* of the next step */
 	dial_close();
 	cr_expect(closed.result == RELAY_RESULT_LATER && strcmp(closed.enhanced, "4.7.5") == 0);
 	tls_client_release(target.tls);

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@ static struct {
 	sem_t go;
 	SSL *ssl;
 	bool in_clear;
+	atomic_bool at_last;
 	uint8_t in[LINE_MAX_N]; /* not heard yet */
 	size_t in_n;
 	char wrong[1024];
@@ -364,6 +366,7 @@ static void *run(void *arg)
 {
 	(void)arg;
 	for (const char *const *text = peer.script; *text != NULL; text++) {
+		peer.at_last = text[1] == NULL;
 		if (step(*text))
 			continue;
 		snprintf(peer.wrong + strlen(peer.wrong), sizeof(peer.wrong) - strlen(peer.wrong),
@@ -416,6 +419,11 @@ void peer_address(struct sockaddr_storage *address, socklen_t *n)
 void peer_go(void)
 {
 	sem_post(&peer.go);
+}
+
+bool peer_at_last(void)
+{
+	return peer.at_last;
 }
 
 static void join(void)
