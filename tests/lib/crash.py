@@ -300,7 +300,8 @@ class Crash:
         segment has gone are neither."""
         waited = [self.waited(life, mark, recipient)
                   for (mark, recipient), copies in self.store.copies.items()
-                  if self.store.numbers[mark] in life.left and any(one is life for one, _ in copies)]
+                  if self.store.numbers[mark] in life.left
+                  and any(one is life for one, _ in copies)]
         return waited.count(False), waited.count(True)
 
     def clean(self):

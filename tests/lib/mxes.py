@@ -78,7 +78,8 @@ class PostfixMx(postfix.Postfix, _Certified):
 
     def messages(self, count=1, seconds=20):
         """What is in the Maildir that all mailboxes share, once it is so much."""
-        folder, end = os.path.join(self.base, "mail", "all", "new"), time.monotonic() + seconds
+        folder = os.path.join(self.base, "mail", "all", "new")
+        end = time.monotonic() + seconds * tap.SLOW
         while len(names := os.listdir(folder) if os.path.isdir(folder) else []) < count:
             tap.check(time.monotonic() < end, f"{count} messages did not come to {self.name}")
             time.sleep(0.05)    # Postfix tells us nothing
