@@ -220,9 +220,9 @@ class Zones:
     # -- serving --------------------------------------------------------------------------------
 
     def publish(self):
-        """Serves what was declared; returns when it is served. Zones are all added before the
-        first time."""
-        self.serial += 1
+        """Serves what was declared; returns when nothing older is served. Zones are all added
+        before the first time."""
+        self.serial, before = self.serial + 1, None
         self.write()
         if not self.nsd:
             path = os.path.join(self.base, "nsd.conf")
@@ -231,11 +231,17 @@ class Zones:
             self.nsd = daemon.Daemon("nsd", [NSD, "-d", "-c", path], "nsd started", self.base)
             self.nsd.start()
         else:
+            before = self.serving()     # it may answer still when its successor does already
             self.nsd.signal(signal.SIGHUP)
         end = time.monotonic() + PUBLISH_SECONDS * tap.SLOW
-        while not all(self.served(zone) for zone in self.zones.values()):
+        while (not all(self.served(zone) for zone in self.zones.values())
+               or before in proc.family(self.nsd.process.pid)):
             tap.check(time.monotonic() < end and not self.nsd.ended,
                       f"the zones of serial {self.serial} are not served")
+
+    def serving(self):
+        """The process that answers: the last one of the family."""
+        return proc.family(self.nsd.process.pid)[-1]
 
     def served(self, zone):
         """Does the server have the zone as it was written last?"""
