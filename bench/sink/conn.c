@@ -14,6 +14,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 static bool is_closed(const struct conn *conn)
 {
 	return conn->wire.fd < 0;
@@ -102,7 +104,8 @@ void conn_pause(struct conn *conn, uint32_t ms)
 	struct list *after = conn->sink->pauses.prev;
 
 	ASSERT(list_empty(&conn->pause));
-	conn->due_ms = conn->sink->now_ms + ms;
+	/* No shorter than it says: `now_ms` may be of a while ago, and both are cut to milliseconds. */
+	conn->due_ms = clock_ms() + ms + 1;
 	/* Equal delays, the usual case, find their place at once. */
 	while (after != &conn->sink->pauses &&
 		container_of(after, struct conn, pause)->due_ms > conn->due_ms)
