@@ -280,8 +280,11 @@ class Gateway:
         self.wait_for(self.ended, 5, "end of the log")
         return self.status
 
+    def running(self):
+        return bool(self.process) and self.process.poll() is None
+
     def stop(self):
-        if self.process.poll() is None:
+        if self.running():
             self.signal(signal.SIGTERM)
         return self.join()
 
@@ -391,8 +394,8 @@ def shared(settings=None, **options):
     one user, so only the last ones used go on running."""
     key = json.dumps([settings or {}, options], sort_keys=True)
     gateway = _shared.pop(key, None)
-    if gateway is None or gateway.process.poll() is not None:
-        running = [one for one in _shared.values() if one.process.poll() is None]
+    if gateway is None or not gateway.running():
+        running = [one for one in _shared.values() if one.running()]
         for one in running[:-SHARED_MAX + 1]:
             one.stop()
         gateway = Gateway(settings, **options)
@@ -411,7 +414,7 @@ def check_config(text, folder, *flags):
 def end_running():
     """Ends what still runs; how it ended is looked at by `check_all`. One that does not end within
     its time is left to that, too."""
-    running = [gateway for gateway in _all if gateway.process.poll() is None]
+    running = [gateway for gateway in _all if gateway.running()]
     for gateway in running:
         gateway.signal(signal.SIGTERM)
     for gateway in running:
@@ -424,7 +427,7 @@ def end_running():
 def check_all():
     """Stops what still runs; any complaint fails."""
     for gateway in _all:
-        if gateway.process.poll() is None:
+        if gateway.running():
             gateway.stop()
     complaints = [c for c in (gateway.complaint() for gateway in _all) if c]
     if complaints:
@@ -433,7 +436,7 @@ def check_all():
 
 def _kill_all():
     for gateway in _all:
-        if gateway.process and gateway.process.poll() is None:
+        if gateway.running():
             gateway.kill()
 
 
