@@ -170,6 +170,11 @@ void ring_fsync(struct ring *ring, struct op *op, int fd, bool data_only)
 	io_uring_prep_fsync(ring_op_arm(ring, op), fd, data_only ? IORING_FSYNC_DATASYNC : 0);
 }
 
+void ring_write_out(struct ring *ring, struct op *op, int fd, uint64_t offset, uint32_t n)
+{
+	io_uring_prep_sync_file_range(ring_op_arm(ring, op), fd, n, offset, SYNC_FILE_RANGE_WRITE);
+}
+
 void ring_forget(struct ring *ring, struct op *op, int fd)
 {
 	io_uring_prep_fadvise(ring_op_arm(ring, op), fd, 0, 0, POSIX_FADV_DONTNEED);

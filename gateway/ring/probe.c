@@ -153,6 +153,7 @@ static const struct {
 	{IORING_OP_WRITE, "write"},
 	{IORING_OP_WRITEV, "writev"},
 	{IORING_OP_FSYNC, "fsync"},
+	{IORING_OP_SYNC_FILE_RANGE, "sync_file_range"},
 	{IORING_OP_MKDIRAT, "mkdirat"},
 	{IORING_OP_LINKAT, "linkat"},
 	{IORING_OP_RENAMEAT, "renameat"},

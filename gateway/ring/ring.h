@@ -177,6 +177,9 @@ void ring_fallocate(
 /* The page cache lets go of what it has of the file. */
 void ring_forget(struct ring *ring, struct op *op, int fd);
 void ring_fsync(struct ring *ring, struct op *op, int fd, bool data_only);
+/* Begins to write out what is dirty of n octets from offset, and does not wait for it (see
+ * sync_file_range(2)). It promises nothing: a later fsync has less to do, and tells of errors. */
+void ring_write_out(struct ring *ring, struct op *op, int fd, uint64_t offset, uint32_t n);
 void ring_mkdirat(struct ring *ring, struct op *op, int dir, const char *path, mode_t mode);
 void ring_linkat(struct ring *ring, struct op *op, int from_dir, const char *from, int to_dir,
 	const char *to);

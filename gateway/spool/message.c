@@ -295,6 +295,7 @@ static void write_done(struct spool_message *message, int res)
 		write_start(message);
 		return;
 	}
+	spool_file_ahead(message);
 	spool_state_set(message, SPOOL_STATE_IDLE);
 	spool_proceed(message);
 }

@@ -120,6 +120,7 @@ static void out_done(struct spool_message *message, int res)
 	message->size += (uint32_t)res;
 	message->splice_left -= (uint32_t)res;
 	count_add(COUNTER_SPLICE_BYTES, res);
+	spool_file_ahead(message);
 	if (message->splice_left > 0)
 		out_start(message);
 	else

@@ -27,10 +27,11 @@
 #include "spool/spool.h"
 #include "spool/store-private.h"
 
-#define SPOOL_FILLING_MAX   100000     /* messages under way, a worker; sessions_max binds first */
-#define SPOOL_RUN_BLOCKS    8          /* a streaming message holds twice as many at most */
-#define SPOOL_WRITE_IOV     16         /* blocks of one write to a large file */
-#define SPOOL_BATCH_IOV     1024       /* the kernel's limit for one write */
+#define SPOOL_FILLING_MAX   100000 /* messages under way, a worker; sessions_max binds first */
+#define SPOOL_RUN_BLOCKS    8      /* a streaming message holds twice as many at most */
+#define SPOOL_WRITE_IOV     16     /* blocks of one write to a large file */
+#define SPOOL_AHEAD_BYTES   (512u << 10) /* of a large file, written out before its sync */
+#define SPOOL_BATCH_IOV     1024         /* the kernel's limit for one write */
 #define SPOOL_FRAME_BYTES   (1u << 20) /* headers and metas of a batch; one message may have more */
 #define SPOOL_NOTES_BYTES   (8u << 20) /* attempts waiting to be written */
 #define SPOOL_NOTES_SOON    (256u << 10) /* so many do not wait for their time */
@@ -109,6 +110,7 @@ struct spool_message {
 	struct spool_octets octets;
 	uint64_t size;    /* octets taken so far, spliced ones too */
 	uint64_t written; /* octets in the file, or given to it */
+	uint64_t ahead;   /* of these: those whose way to the disk was begun before the sync */
 	int fd;           /* large/ID; -1 */
 	int error;
 	bool large;      /* goes to a file of its own */
@@ -160,6 +162,11 @@ void spool_kept_close(struct spool *spool, struct spool_item *item);
 void spool_kept_forget(struct spool *spool, struct spool_item *item);
 /* Frees some blocks for somebody who needs one. False: there were none. */
 MUST_USE bool spool_kept_yield(struct spool *spool);
+
+/* ahead.c */
+void spool_ahead_init(struct spool *spool);
+/* After octets came to the large file: begins to write them out, when there are enough. */
+void spool_file_ahead(struct spool_message *message);
 
 /* splice.c */
 void spool_splice_go(struct spool_message *message);
@@ -404,6 +411,7 @@ struct spool {
 	uint64_t id_last;
 	struct pool messages;
 	struct pool blocks;
+	struct op ahead; /* ahead.c: one large file at a time */
 	uint32_t logged; /* of messages: those whose filling is over */
 	struct spool_reader *reader;
 	struct spool_log **logs; /* the first one is the worker's own */

@@ -142,6 +142,7 @@ int spool_open(struct spool **out, const struct spool_settings *settings, struct
 	list_init(&spool->kept);
 	spool_queue_init(spool);
 	spool_access_init(spool);
+	spool_ahead_init(spool);
 	wheel_timer_init(&spool->look_timer, look_fire);
 	res = logs_open(spool, workers);
 	if (res != 0) {
@@ -238,7 +239,8 @@ bool spool_idle(const struct spool *spool)
 	for (uint32_t i = 0; i < spool->logs_n; i++)
 		if (!spool_log_idle(spool->logs[i]))
 			return false;
-	return spool->messages.live == 0 && list_empty(&spool->gone) && spool_access_idle(spool);
+	return spool->messages.live == 0 && list_empty(&spool->gone) && !spool->ahead.armed &&
+	       spool_access_idle(spool);
 }
 
 uint64_t spool_id(struct spool *spool)

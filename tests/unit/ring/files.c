@@ -162,6 +162,22 @@ Test(files, read_and_fallocate)
 	cr_assert(eq(int, unlink_name(&step, "room"), 0));
 }
 
+Test(files, what_is_dirty_is_written_out)
+{
+	struct step step;
+	int fd;
+
+	step_init(&step);
+	fd = file_make(&step, "dirty");
+	cr_assert(pwrite(fd, "abc", 3, 0) == 3);
+	ring_write_out(ring, &step.op, fd, 0, 3);
+	cr_assert(eq(int, step_wait(&step), 0));
+	ring_write_out(ring, &step.op, -1, 0, 3);
+	cr_assert(eq(int, step_wait(&step), -EBADF));
+	close(fd);
+	cr_assert(eq(int, unlink_name(&step, "dirty"), 0));
+}
+
 Test(files, a_synced_write_answers_as_a_write_does)
 {
 	struct iovec iov[2] = {{(char[]){"ab"}, 2}, {(char[]){"cd"}, 2}};
