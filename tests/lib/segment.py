@@ -101,7 +101,7 @@ class Segment:
                 break
             at = record.end
         rest = raw[at:at + page] if page else raw[at:]
-        self.clean = not any(rest) or bool(self.records and not self.records[-1].good)
+        self.clean = not rest.strip(b"\0") or bool(self.records and not self.records[-1].good)
 
 
 def segments(spool, bodies=True):
