@@ -188,10 +188,13 @@ static void on_committed(struct spool_owner *owner, int res, const struct smtp_v
 /* ---- splice ---- */
 
 /* Is enough left of a BDAT chunk, with nothing of it in our hands, to go around user space? The
- * header section is always read here, for message.c looks into it. */
+ * header section is always read here, for message.c looks into it. Out of the kernel's records that
+ * takes more instructions than reading and writing them (kernel-notes/ktls-break-even.md): only where the
+ * kernel is to do all that it can. */
 static bool splice_due(struct session *session)
 {
-	bool reachable = session->tls == NULL || session->planted & TLS_KTLS_RX;
+	bool kernel = session->worker->facts.config->tls.ktls == KTLS_MODE_ALWAYS;
+	bool reachable = session->tls == NULL || (kernel && session->planted & TLS_KTLS_RX);
 
 	return reachable && session->message != NULL && !session->splice_off &&
 	       session->smtp.chunk_left >= SESSION_SPLICE_MIN && session->smtp.header_over &&
