@@ -17,7 +17,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define FENCE_ABI 2
+#define FENCE_ABI 3
 
 /* What a session is. Only the gateway promotes (socket storage `fence_classes`, by descriptor); NEW
  * is what a listening socket receives: from the SYN to the connection's being established. What passes
@@ -127,6 +127,8 @@ struct fence_source {
 struct fence_totals {
 	__u64 tat[FENCE_METERS][FENCE_STANDINGS];
 	__u64 gauge[FENCE_GAUGES][FENCE_STANDINGS];
+	__u64 syns
+		[FENCE_STANDINGS]; /* GCRA, of SYNs whose sources nobody knows; the kernel's only */
 };
 
 /* Map fence_counts, per-CPU array, by class * FENCE_REASONS + reason. What sessions send is counted as it
@@ -237,7 +239,7 @@ struct fence_sample {
 FENCE_SIZE(fence_rate, 16);
 FENCE_SIZE(fence_rules, 48 + 2 * 16 * FENCE_METERS * FENCE_STANDINGS + 2 * 4 * 4);
 FENCE_SIZE(fence_source, 96);
-FENCE_SIZE(fence_totals, 112);
+FENCE_SIZE(fence_totals, 128);
 FENCE_SIZE(fence_count, 16);
 FENCE_SIZE(fence_mark, 8);
 FENCE_SIZE(fence_session, 40);

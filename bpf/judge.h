@@ -14,6 +14,13 @@
  *
  * Who forges an address uses up its limit of SYNs, and nothing else of it. Only the list of allowed
  * networks protects from that.
+ *
+ * Who forges a new address each time meets no source's limit. So the first SYNs of sources that nobody
+ * knows have one together. Beyond it such a source is remembered and let in when it comes again, as
+ * every client does within a second or so; who never sends twice is never answered. A flood costs
+ * strangers that second, as long as the map of SYNs holds those of a second; sources that have
+ * connections it costs nothing. Rejected: one limit for all SYNs of strangers, which any flood would
+ * use up.
  */
 #ifndef POSTERN_BPF_JUDGE_H
 #define POSTERN_BPF_JUDGE_H
@@ -179,22 +186,33 @@ static __always_inline void fence_source_touch(
 	__sync_fetch_and_add(count, 1);
 }
 
-/* One SYN of a source's. */
-static __always_inline int fence_take_syn(
-	const struct fence_rules *rules, struct fence_key *key, __u32 standing, __u64 now)
+/* The first SYN of a source: all such together have a limit. */
+static __noinline int fence_take_first(const struct fence_rules *rules, __u32 standing, __u64 now)
+{
+	struct fence_totals *totals = fence_totals_now();
+	struct fence_rate rate;
+
+	if (!totals)
+		return 1;
+	rate = fence_syns_rate(FENCE_AT(rules->all[FENCE_CONNECTIONS], standing));
+	return fence_take(FENCE_AT(totals->syns, standing), &rate, 1, now);
+}
+
+/* One SYN of a source's. `known`: it has had a connection. */
+static __always_inline enum fence_reason fence_take_syn(const struct fence_rules *rules,
+	struct fence_key *key, __u32 standing, int known, __u64 now)
 {
 	struct fence_rate rate =
 		fence_syns_rate(FENCE_AT(rules->source[FENCE_CONNECTIONS], standing));
 	__u64 first = now + fence_cost(&rate, 1);
-	__u64 *tat;
+	__u64 *tat = bpf_map_lookup_elem(&fence_syns, key);
 
-	if (rate.interval == 0)
-		return 1;
-	tat = bpf_map_lookup_elem(&fence_syns, key);
 	if (tat)
-		return fence_take(tat, &rate, 1, now);
+		return fence_take(tat, &rate, 1, now) ? FENCE_PASS : FENCE_OVER_CONNECTIONS;
 	bpf_map_update_elem(&fence_syns, key, &first, BPF_NOEXIST);
-	return 1;
+	if (known || fence_take_first(rules, standing, now))
+		return FENCE_PASS;
+	return FENCE_OVER_CONNECTIONS_ALL;
 }
 
 /* A refusal goes into the source's record where there is one. It is looked up anew: speculation does
@@ -216,16 +234,19 @@ static __always_inline enum fence_reason fence_judge_room(const struct fence_rul
 	struct fence_source *source = bpf_map_lookup_elem(&fence_sources, key);
 	enum fence_reason reason = FENCE_PASS;
 	struct fence_totals *totals;
+	int known = 0;
 
-	if (source)
+	if (source) {
+		known = 1;
 		reason = fence_look_source(rules, source, standing, now);
+	}
 	if (reason == FENCE_PASS) {
 		totals = fence_totals_now();
 		if (totals)
 			reason = fence_look_all(rules, totals, standing, now);
 	}
-	if (reason == FENCE_PASS && takes && !fence_take_syn(rules, key, standing, now))
-		reason = FENCE_OVER_CONNECTIONS;
+	if (reason == FENCE_PASS && takes)
+		reason = fence_take_syn(rules, key, standing, known, now);
 	if (reason != FENCE_PASS)
 		fence_source_tell(key, reason, now);
 	return reason;

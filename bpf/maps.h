@@ -99,7 +99,7 @@ struct {
 	__type(value, __u64);
 } fence_penalties SEC(".maps");
 
-/* SYNs by source: a GCRA word. What is forged fills this map and no other. */
+/* SYNs by source: a GCRA word; who is in it has come before. What is forged fills this map and no other. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, FENCE_SYNS_MAX);

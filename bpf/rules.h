@@ -54,7 +54,7 @@
 
 #define FENCE_TRIES        8
 #define FENCE_NS           1000000000ull
-#define FENCE_SYNS_FACTOR  8               /* SYNs of a source for each connection of its budget */
+#define FENCE_SYNS_FACTOR  8               /* SYNs for each connection of a budget */
 #define FENCE_PAUSE_NS_MAX (10 * FENCE_NS) /* a source is never further in debt than that */
 
 /* ---- GCRA ---- */
@@ -271,7 +271,7 @@ static __always_inline void fence_charge_connection(const struct fence_rules *ru
 	__sync_fetch_and_add(FENCE_AT(totals->gauge[FENCE_OPEN], standing), 1);
 }
 
-/* What a source may send in SYNs, by what it may have in connections. */
+/* What may be sent in SYNs, by what may be had in connections: by a source, by all. */
 static __always_inline struct fence_rate fence_syns_rate(const struct fence_rate *connections)
 {
 	struct fence_rate rate = *connections;

@@ -169,19 +169,32 @@ static void row_since(const struct time_of *before, const char *what, uint64_t p
 		by ? (double)(now.ns - before->ns) / (double)by : 0);
 }
 
-static void measure_new_sources(void)
+static void new_sources(const struct fence_rules *rules, bool pass, const char *what)
 {
-	struct time_of before = time_now(rig.skel->progs.fence_xdp);
-	struct fence_rules rules = roomy();
+	const struct fence_totals used_up = {.syns = {UINT64_MAX / 2}};
+	struct time_of before;
 	struct frame frame;
 
-	prepare(&rules);
+	prepare(rules);
+	if (!pass)
+		rig_totals_put(&used_up);
 	frame_make(&frame, &(struct frame_spec){.from = STRANGER6, .flags = FRAME_SYN});
+	before = time_now(rig.skel->progs.fence_xdp);
 	for (uint32_t i = 0; i < NEW_SOURCES; i++) {
 		memcpy(frame.data + frame.ip + 8 + 4, &i, sizeof(i));
-		KT_MUST(frame_passes(&frame));
+		KT_MUST(frame_passes(&frame) == pass);
 	}
-	row_since(&before, "SYN passed, each of a new source", 0);
+	row_since(&before, what, 0);
+}
+
+static void measure_new_sources(void)
+{
+	struct fence_rules rules = roomy();
+	const struct fence_rate slow = {1ull << 50, 1ull << 40};
+
+	new_sources(&rules, true, "SYN passed, each of a new source");
+	rules.all[FENCE_CONNECTIONS][FENCE_STRANGER] = slow;
+	new_sources(&rules, false, "SYN refused, each of a new source");
 }
 
 /* Changing the cgroup takes the kernel long: so sockets are made many at a time. */

@@ -329,6 +329,7 @@ static void test_syns(void)
 		"a source's SYNs are eight for each connection");
 	rig_totals(&totals);
 	case_address("198.51.100.1", source);
+	totals.syns[FENCE_STRANGER] = 0;
 	kt_ok(memcmp(&totals, &nothing, sizeof(totals)) == 0 && !rig_source(source, &state),
 		"SYNs take nothing from what all have, and make no record");
 	kt_ok(syns_passed("198.51.100.2", 1) == 1, "nor from another source");
@@ -339,6 +340,51 @@ static void test_syns(void)
 	rig_net("198.51.100.4", 32, FENCE_ACTION_ALLOW, 0);
 	kt_ok(syns_passed("198.51.100.4", 30) == 30, "who is allowed may send any number");
 	kt_ok(!taken("198.51.100.4"), "and none is counted");
+}
+
+/* Each from a new source, `n` of them. */
+static unsigned first_passed(unsigned from, unsigned n)
+{
+	unsigned passed = 0;
+	char address[48];
+
+	for (unsigned i = from; i < from + n; i++) {
+		snprintf(address, sizeof(address), "2001:db8:3:%x::1", i);
+		passed += syns_passed(address, 1);
+	}
+	return passed;
+}
+
+/* Who forges a new address each time meets no source's limit. */
+static void test_first_syns(void)
+{
+	struct fence_rules two = rules;
+	struct fence_totals totals;
+	struct rig_counts before;
+	uint8_t source[16];
+
+	two.all[FENCE_CONNECTIONS][FENCE_STRANGER] = (struct fence_rate)CASE_BUDGET(2);
+	rig_reset(&two);
+	rig_listener(NULL, FRAME_PORT);
+	rig_counts(&before);
+	kt_ok(first_passed(0, 100) == 2 * FENCE_SYNS_FACTOR &&
+			rig_packets_since(&before, FENCE_NEW, FENCE_OVER_CONNECTIONS_ALL) ==
+				100 - 2 * FENCE_SYNS_FACTOR,
+		"first SYNs of new sources are eight for each connection that all may have");
+	kt_ok(first_passed(50, 50) == 50, "who comes again is let in");
+	kt_ok(first_passed(100, 10) == 0, "who is new is not");
+	rig_totals(&totals);
+	kt_ok(totals.tat[FENCE_CONNECTIONS][FENCE_STRANGER] == 0, "connections were not charged");
+	case_address("2001:db8:3:1000::", source);
+	rig_behaved(source, rig_now_ns() + 3600 * FENCE_NS);
+	kt_ok(first_passed(0x1000, 1) == 1, "who behaved is let in at once");
+	case_address("2001:db8:3:1001::", source);
+	rig_source_put(source, &(struct fence_source){.passed = 1});
+	kt_ok(first_passed(0x1001, 1) == 1, "and who had a connection");
+	two.all[FENCE_CONNECTIONS][FENCE_STRANGER] = (struct fence_rate){0};
+	rig_reset(&two);
+	rig_listener(NULL, FRAME_PORT);
+	kt_ok(first_passed(0, 100) == 100, "without that budget all are");
 }
 
 static void test_listeners(void)
@@ -496,6 +542,7 @@ int main(void)
 	test_extension_lengths();
 	test_tiny();
 	test_syns();
+	test_first_syns();
 	test_listeners();
 	test_settings();
 	test_penalties();
