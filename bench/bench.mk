@@ -31,16 +31,20 @@ $(BUILD)/bench/flood: $(BENCH_FLOOD_OBJ) $(BENCH_LIB_OBJ) $(BENCH_BASE_OBJ)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libssl libcrypto) -lm
-tests: $(BUILD)/bench/flood
+$(BUILD)/bench/floor: $(BUILD)/obj/bench/fence/floor.o
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs libbpf)
+tests: $(BUILD)/bench/flood $(BUILD)/bench/floor
 
 # The fence's proof, measured: bench/results/fence.json and FENCE.md. As root, on a quiet machine.
 .PHONY: bench-fence
-bench-fence: all $(BUILD)/bench/flood $(BUILD)/bench/cost
+bench-fence: all $(addprefix $(BUILD)/bench/,flood floor cost)
 	@BUILD=$(BUILD) exec bench/fence/run
 
 # What it adds to a session, in instructions, on an emulated machine: FENCE-INSTRUCTIONS.md.
 .PHONY: bench-fence-instructions
-bench-fence-instructions: all $(VM_PROGRAMS)
+bench-fence-instructions: all $(BUILD)/bench/floor $(VM_PROGRAMS)
 	@BUILD=$(BUILD) exec bench/fence/instructions
 
 # Memory: of idle sessions (bench/results/IDLE.md) and over a million messages (CONSTANCY.md).

@@ -1,14 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The guest's part of bench/fence/instructions: the same sessions without the fence and with it in the
-# kernel, in turn, and what CPU time they took: the gateway's control group, and the client's. A packet
-# is received by whoever sends it here, as there is one CPU and no wire: so both count.
+# The guest's part of bench/fence/instructions: the same sessions without the fence and with it, in turn,
+# over a veth pair from a network namespace, and what CPU time they took: the gateway's control group,
+# and the client's. With one CPU a packet is received in the time of whoever sends it: so both count.
 
 . /vm/suites/lib.sh
 
 ROUNDS=3
 MESSAGES=100
+ADDRESS=10.9.0.1
+PEER=10.9.0.2
 ROOM='"1000000/1000000"'
 WIDE="connections = $ROOM connections_all = $ROOM handshakes = $ROOM handshakes_all = $ROOM allow = { }"
 
@@ -27,7 +29,8 @@ used()
 load()
 {
 	into client
-	postern-load -q -c 1 -t starttls -n "$1" -m 5 127.0.0.1:$PORT >"$DIR/load" 2>&1 || cat "$DIR/load"
+	nsenter -t $namespace -n postern-load -q -c 1 -t starttls -n "$1" -m 5 $ADDRESS:$PORT \
+		>"$DIR/load" 2>&1 || cat "$DIR/load"
 	into .
 	messages=$((messages + $1))
 	peer await "$LOG" "event=delivery " $messages 1000
@@ -45,7 +48,8 @@ cost()
 	into gateway
 	gateway_start off
 	into .
-	posternctl -s "$SOCKET" fence status --json | grep -o '"running": "[a-z]*"' | sed 's/^/# /'
+	posternctl -s "$SOCKET" fence status --json | grep -oE '"(running|hooks)": "[^"]*"' |
+		sed "s/^/# $word: /"
 	load 20
 	gateway_us=$(used gateway)
 	client_us=$(used client)
@@ -54,10 +58,37 @@ cost()
 	gateway_stop
 }
 
+# empty_xdp COMMAND...: with a program at the wire that lets everything pass.
+empty_xdp()
+{
+	local floor
+	floor pass wire >"$DIR/floor" &
+	floor=$!
+	peer await "$DIR/floor" ready 1 60
+	"$@"
+	kill $floor
+	wait $floor
+}
+
+# From here to the other end of the wire.
+unshare -n sleep 1000000 &
+namespace=$!
+echo /bin/modprobe >/proc/sys/kernel/modprobe
+modprobe veth
+ip link add wire type veth
+ip link set veth0 netns $namespace
+ip addr add $ADDRESS/24 dev wire
+ip link set wire up
+nsenter -t $namespace -n ip addr add $PEER/24 dev veth0
+nsenter -t $namespace -n ip link set veth0 up
+
 mkdir /sys/fs/cgroup/gateway /sys/fs/cgroup/client
 for round in $(seq $ROUNDS); do
 	cost off 'mode = "off"'
-	cost kernel 'mode = "kernel"' "$WIDE"
+	cost cgroup 'mode = "kernel"' "$WIDE"
 	cost user 'mode = "user"' "$WIDE"
+	empty_xdp cost empty 'mode = "off"'
+	cost xdp 'mode = "kernel" interfaces = { "wire" }' "$WIDE"
 done
+kill $namespace
 finish

@@ -4,6 +4,7 @@
 # Sourced first. Everything lies below $DIR, a folder of this suite alone.
 
 DIR=$(mktemp -d "/tmp/$(basename "$0" .sh).XXXXXX")
+ADDRESS=127.0.0.1
 PORT=2525
 TLS_PORT=2465
 tests=0
@@ -133,8 +134,8 @@ gateway_start()
 		hostname = "mx.example.org"
 		user = "postern"
 		control_socket = "postern.sock"
-		listener "smtp" { address = "127.0.0.1" port = $PORT tls = "starttls" }
-		listener "smtps" { address = "127.0.0.1" port = $TLS_PORT tls = "implicit" }
+		listener "smtp" { address = "$ADDRESS" port = $PORT tls = "starttls" }
+		listener "smtps" { address = "$ADDRESS" port = $TLS_PORT tls = "implicit" }
 		certificate "default" { chain = "cert.pem" key = "key.pem" }
 		tls { ktls = "$1" ticket_keys = "" }
 		policy { relay_domains = { "example.org" } sessions_per_address_max = 1000 $POLICY }
