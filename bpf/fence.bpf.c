@@ -302,12 +302,11 @@ int fence_sockops(struct bpf_sock_ops *ops)
 
 static __always_inline int is_ours(const __u8 address[16], __u16 port)
 {
-	struct fence_listener key = {.port = port};
+	struct fence_listener key = {.port = port}, any = {.port = port};
 
-	if (bpf_map_lookup_elem(&fence_listeners, &key))
-		return 1;
 	__builtin_memcpy(key.address, address, sizeof(key.address));
-	return bpf_map_lookup_elem(&fence_listeners, &key) != NULL;
+	return bpf_map_lookup_elem(&fence_listeners, &key) ||
+	       bpf_map_lookup_elem(&fence_listeners, &any);
 }
 
 static __always_inline int on_packet(

@@ -247,7 +247,7 @@ static __always_inline enum fence_reason fence_judge_room(const struct fence_rul
 	}
 	if (reason == FENCE_PASS && takes)
 		reason = fence_take_syn(rules, key, standing, known, now);
-	if (reason != FENCE_PASS)
+	if (reason != FENCE_PASS && known)
 		fence_source_tell(key, reason, now);
 	return reason;
 }

@@ -79,7 +79,8 @@ static void prepare(const struct fence_rules *rules)
 	uint8_t address[16];
 
 	rig_reset(rules);
-	rig_listener(NULL, FRAME_PORT);
+	rig_listener("127.0.0.1", FRAME_PORT);
+	rig_listener("::1", FRAME_PORT);
 	rig_net("192.0.2.0", 24, FENCE_ACTION_BLOCK, 0);
 	rig_net("203.0.113.0", 24, FENCE_ACTION_ALLOW, 0);
 	case_address(PENALIZED4, address);
