@@ -218,13 +218,13 @@ def refusal_goals(found):
 
 
 def counted_refusals(found):
-    for together, refused in ((found.get("instructions") or {}).get("refused") or {}).items():
-        for mode in KERNEL:
-            times = refused["user"] / refused[mode]
-            yield {"goal": f"a refusal by {mode} ({together} at a time) costs at least {REFUSAL_GOAL} "
-                           "times less than one by the gateway, by instructions",
-                   "found": f"{times:.1f} times", "met": times >= REFUSAL_GOAL, "rounds": "",
-                   "why": f"the wire alone allows {refused['user'] / refused['floor']:.1f} times"}
+    refused = (found.get("instructions") or {}).get("refused")
+    for mode in KERNEL if refused else ():
+        times = refused["user"] / refused[mode]
+        yield {"goal": f"a refusal by {mode} costs at least {REFUSAL_GOAL} times less than one by the "
+                       "gateway, by instructions",
+               "found": f"{times:.1f} times", "met": times >= REFUSAL_GOAL, "rounds": "",
+               "why": f"the wire alone allows {refused['user'] / refused['floor']:.1f} times"}
 
 
 def xdp_why(counted, mode):
