@@ -29,9 +29,10 @@ further message of a connection (the mean of as many as the size allows, less th
 next hop that is kept, before the next one comes. `best` is the cheaper of `off` and `always`; `auto` is to be within
 2 % of it.
 
-What is the same twice differs by up to 3 % (handshakes by the chance of signatures, writes by that of timers). On a
-kernel whose receiving is sound `auto` and `always` do the same, but for large chunks under TLS, which only `always`
-splices; elsewhere the difference of their columns is chance, and `(over)` with it. Cells come from several boots.
+What is the same twice differs by up to 3 %, in few cells by 5 (handshakes by the chance of signatures, writes by that
+of timers; the more so the fewer messages a size has). On a kernel whose receiving is sound `auto` and `always` do the
+same, but for large chunks under TLS, which only `always` splices; elsewhere the difference of their columns is
+chance, and `(over)` with it. Cells come from several boots.
 
 What an idle session costs in memory, under kernel TLS too, is in [IDLE.md](IDLE.md).
 """
