@@ -217,7 +217,7 @@ static void on_opened(struct spool_access *access, int res)
 static char *newest_text(void)
 {
 	static char *text;
-	struct spool_access access = {.opened = on_opened};
+	struct spool_access access = {.opened = on_opened, .in_file = true};
 
 	free(text);
 	text = calloc(1, arrived->size + 1);
