@@ -10,8 +10,8 @@ went wrong do not count.
 import statistics
 
 PERCENTILES = ("p50", "p90", "p99", "p99_9")
-MEASURED = ("A", "B", "C", "D", "E-data", "E-bdat", "F")
-SMALL = ("A", "B", "C", "D")
+MEASURED = ("A", "B", "C", "C-steps", "D", "E-data", "E-bdat", "F")
+SMALL = ("A", "B", "C", "C-steps", "D")
 BARE_FACTOR = 1.35
 ENTERS_MAX = 1.5
 FLAT_PERCENT = 5.0

@@ -18,6 +18,7 @@ class Base:
     tuning = ()
     tls = True                  # can it do TLS?
     chunking = False            # does it know BDAT?
+    pipelining = True           # does it offer PIPELINING?
     warm_factor = 1             # how much longer it is driven before the first round counts
     concurrency_max = 10_000    # connections at a time that it can be offered
     messages_max = 0            # of one run, 0: as many as its time allows

@@ -51,6 +51,7 @@ class Peer(private.Private):
     tls = False
     idle_max = 1000
     messages_max = 300          # it relays some 50 a second: more would only wait
+    pipelining = False
     concurrency_max = 5         # its listen backlog, compiled in: beyond it SYNs wait for seconds
     durable = ("250 after the message's files are written and renamed; none is synced (strace): a "
                "power failure can lose what was answered 250")

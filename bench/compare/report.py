@@ -21,6 +21,8 @@ CAVEATS = (
     "all servers.",
     "The servers are asked for the same: one domain, any recipient, no content checks, no lookups in "
     "DNS, relay by LMTP without TLS to the same sink. Each writes its usual log to a file.",
+    "The load pipelines where a server offers it (RFC 2920), as senders do: all but OpenSMTPD offer it. "
+    "C-steps shows what waiting for each reply changes.",
     "Idle servers stay running beside the one that is measured; they take next to no time.",
 )
 NGINX = ("nginx's mail proxy is left out: it keeps no queue and answers what the server behind it "

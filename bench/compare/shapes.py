@@ -21,10 +21,12 @@ TLS = ("--tls", "starttls", "--tls-version", "1.3")
 
 
 class Shape:
-    """`concurrency` are connections at a time; `slower` makes a run that much longer."""
+    """`concurrency` are connections at a time; `slower` makes a run that much longer; `steps` is a
+    sender that waits for each reply, as few do that are offered PIPELINING."""
 
-    def __init__(self, name, text, *options, concurrency=20, slower=1.0, bdat=False, mix=False):
-        self.name, self.text, self.options = name, text, options
+    def __init__(self, name, text, *options, concurrency=20, slower=1.0, bdat=False, mix=False,
+                 steps=False):
+        self.name, self.text, self.options, self.steps = name, text, options, steps
         self.concurrency, self.slower, self.bdat, self.mix = concurrency, slower, bdat, mix
 
     def fits(self, peer):
@@ -33,7 +35,8 @@ class Shape:
     def arguments(self, peer):
         concurrency = min(self.concurrency, peer.concurrency_max)
         count = ("--count", str(peer.messages_max)) if peer.messages_max else ()
-        return ("--threads", "2", "--concurrency", str(concurrency), *count,
+        pipeline = ("--pipeline",) if peer.pipelining and not self.steps else ()
+        return ("--threads", "2", "--concurrency", str(concurrency), *count, *pipeline,
                 *self.options)
 
 
@@ -42,6 +45,8 @@ SHAPES = {shape.name: shape for shape in (
     Shape("A", "4 KB, one message a connection, STARTTLS with a full handshake", *TLS),
     Shape("B", "4 KB, one message a connection, STARTTLS, sessions resumed", *TLS, "--resume"),
     Shape("C", "4 KB, 100 messages a connection, STARTTLS", *TLS, "--messages", "100"),
+    Shape("C-steps", "the same, by a sender that waits for each reply", *TLS, "--messages", "100",
+          steps=True),
     Shape("D", "4 KB, one message a connection, plaintext"),
     Shape("E-data", "10 MB by DATA, STARTTLS", *TLS, "--size", "10M", concurrency=4, slower=1.5),
     Shape("E-bdat", "10 MB by BDAT, STARTTLS", *TLS, "--size", "10M", "--bdat", concurrency=4,
