@@ -191,7 +191,8 @@ static bool worth_sparing(const struct spool_log *log, const struct spool_segmen
 	       segment->bytes >= spool->settings->segment_bytes / SPOOL_SPARE_PART;
 }
 
-/* The name is gone, then its going is synced. What cannot be removed is tried again. */
+/* The name is gone, then its going is synced. What cannot be removed is tried again. A spare may be
+ * written to only from then on: after a crash its old name might else be back, with a new header. */
 static void drop_done(struct op *op, int res, uint32_t flags)
 {
 	struct spool_log *log = container_of(op, struct spool_log, drop.op);
@@ -199,6 +200,8 @@ static void drop_done(struct op *op, int res, uint32_t flags)
 	(void)flags;
 	if (log->drop.unlinked) {
 		count(COUNTER_SPOOL_SYNCS);
+		if (log->drop.spare >= 0)
+			log->spares[log->drop.spare] = true;
 		drop_end(log);
 		return;
 	}
@@ -209,8 +212,8 @@ static void drop_done(struct op *op, int res, uint32_t flags)
 		spool_log_pause(log);
 		return;
 	}
-	if (log->drop.spare >= 0 && res == 0)
-		log->spares[log->drop.spare] = true;
+	if (res < 0)
+		log->drop.spare = -1;
 	if (log->spool->settings->durable) {
 		log->drop.unlinked = true;
 		ring_fsync(log->spool->ring, &log->drop.op, log->shard->dir, false);
