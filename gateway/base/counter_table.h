@@ -103,7 +103,7 @@ COUNTER(TIMEOUT_SESSION, counter, "postern_timeouts_total", "kind=\"session\"", 
 COUNTER(TIMEOUT_SLOW, counter, "postern_timeouts_total", "kind=\"rate\"", "")
 COUNTER(SPOOL_NO_SPACE, counter, "postern_spool_no_space_total", "", "Messages answered 452 4.3.1.")
 COUNTER(SPOOL_IO_ERROR, counter, "postern_spool_io_errors_total", "", "Messages answered 451 4.3.0 after an I/O error.")
-COUNTER(SPOOL_SYNCS, counter, "postern_spool_syncs_total", "", "fsync calls completed.")
+COUNTER(SPOOL_SYNCS, counter, "postern_spool_syncs_total", "", "Syncs completed: fsync calls, and writes that sync.")
 COUNTER(SPOOL_DAMAGE, counter, "postern_spool_damage_total", "", "Damaged pieces of the spool that a recovery set aside.")
 COUNTER(SPOOL_CUT, counter, "postern_spool_cut_total", "", "Segments whose unacknowledged tail a recovery cut off.")
 COUNTER(SPOOL_MEMORY_BYTES, gauge, "postern_spool_memory_bytes", "", "Message octets held in memory now.")

@@ -2,8 +2,9 @@
 /*
  * access.c -- reading a message's octets: where they are, kept there while they are read.
  *
- * Octets that are still in memory are read there (kept.c). In the log they are read from the segment's
- * own descriptor; a pin keeps that open when the message is moved or the segment goes meanwhile. A large file is opened for each reader.
+ * Octets that are still in memory are read there (kept.c). In the log they are read from the
+ * segment's own descriptor; a pin keeps that open when the message is moved or the segment goes
+ * meanwhile. A large file is opened for each reader.
  *
  * The handle is the caller's and may go at any time, so no operation of ours is in it: those who
  * wait stand in a list (by the node of the op that they bring along), and the spool's one op serves

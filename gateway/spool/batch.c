@@ -8,7 +8,7 @@
  *
  * First what goes in is chosen and counted, then the frame (headers, metas, padding) is given its
  * size, and only then is anything pointed at. Bodies are written from the blocks that they were
- * received into.
+ * received into; past the page cache all is copied to one place first, as O_DIRECT wants it.
  */
 #include "spool/spool-private.h"
 
@@ -170,7 +170,6 @@ static void gather(struct spool_batch *batch)
  * overwrites (format.h). */
 static void paginate(struct spool_log *log)
 {
-	static uint8_t zeros[2 * SPOOL_PAGE];
 	const struct spool_segment *head = log->head;
 	struct spool_batch *batch = &log->batch;
 	size_t pad;
@@ -182,7 +181,8 @@ static void paginate(struct spool_log *log)
 	pad = (size_t)(-batch->bytes % SPOOL_PAGE);
 	batch->length = batch->bytes + pad + SPOOL_PAGE;
 	ASSERT(batch->iov_n < SPOOL_BATCH_IOV);
-	batch->iov[batch->iov_n++] = (struct iovec){.iov_base = zeros, .iov_len = pad + SPOOL_PAGE};
+	batch->iov[batch->iov_n++] =
+		(struct iovec){.iov_base = spool_zeros, .iov_len = pad + SPOOL_PAGE};
 	batch->bytes += pad;
 	batch->direct = head->direct >= 0 && batch->length <= SPOOL_PAGES_BYTES;
 	if (batch->direct)

@@ -8,9 +8,9 @@
  *
  * The write is one operation that ends once it is on disk. A short one is continued. When it fails,
  * nobody of the batch is acknowledged and the segment is left: after a failed sync the kernel calls
- * the pages clean, so asking again would prove nothing. What may have reached the
- * disk is punched out if the disk still lets us, so that a message that was answered 451 does not
- * come back at the next start; where that fails too, it may.
+ * the pages clean, so asking again would prove nothing. What may have reached the disk is punched out
+ * if the disk still lets us, so that a message that was answered 451 does not come back at the next
+ * start; where that fails too, it may.
  *
  * After a failure new messages are refused for a second (spool_ready); those that are there already
  * try the next segment at once.
@@ -289,7 +289,7 @@ static bool batch_due(struct spool_log *log)
 void spool_log_turn(struct spool_log *log)
 {
 	spool_segment_collect(log);
-	spool_segment_prepare(log);
+	spool_make_prepare(log);
 	spool_copies_go(log);
 	if (batch_due(log))
 		batch_start(log);

@@ -13,7 +13,6 @@
 
 static void body_describe(struct spool_cutting *cutting, const struct spool_message *message)
 {
-	const struct spool_run *run = &message->filling;
 	struct spool_body *body = &cutting->cut.body;
 	struct spool_octets octets = message->octets;
 
@@ -24,12 +23,9 @@ static void body_describe(struct spool_cutting *cutting, const struct spool_mess
 		.has_bare = octets.has_bare};
 	if (message->large)
 		return;
-	for (struct spool_block *block = run->first; block != NULL; block = block->next)
-		cutting->iov[body->iov_n++] = (struct iovec){
-			.iov_base = block->bytes,
-			.iov_len = block == run->last ? run->tail : SPOOL_BLOCK_BYTES,
-		};
+	spool_blocks_iov(&message->filling, cutting->iov);
 	body->iov = cutting->iov;
+	body->iov_n = message->filling.n;
 }
 
 bool spool_cut_ask(struct spool_message *message)

@@ -16,6 +16,15 @@
 
 #define KEPT_PART 4 /* of the blocks */
 
+void spool_blocks_iov(const struct spool_run *run, struct iovec *out)
+{
+	for (struct spool_block *block = run->first; block != NULL; block = block->next)
+		*out++ = (struct iovec){
+			.iov_base = block->bytes,
+			.iov_len = block == run->last ? run->tail : SPOOL_BLOCK_BYTES,
+		};
+}
+
 static void kept_drop(struct spool *spool, struct spool_kept *kept)
 {
 	kept->item->kept = NULL;
@@ -25,8 +34,7 @@ static void kept_drop(struct spool *spool, struct spool_kept *kept)
 	free(kept);
 }
 
-/* The oldest that nobody reads. */
-static bool drop_oldest(struct spool *spool)
+bool spool_kept_yield(struct spool *spool)
 {
 	for (struct list *node = spool->kept.next; node != &spool->kept; node = node->next) {
 		struct spool_kept *kept = container_of(node, struct spool_kept, node);
@@ -42,7 +50,6 @@ static bool drop_oldest(struct spool *spool)
 void spool_kept_take(struct spool_item *item, struct spool *spool, struct spool_run *run)
 {
 	struct spool_kept *kept;
-	struct iovec *iov;
 
 	if (run->n == 0 || run->n > spool->blocks.max / KEPT_PART)
 		return;
@@ -52,15 +59,12 @@ void spool_kept_take(struct spool_item *item, struct spool *spool, struct spool_
 	kept->item = item;
 	kept->readers = 0;
 	kept->run = *run;
-	iov = kept->iov;
-	for (struct spool_block *block = run->first; block != NULL; block = block->next)
-		*iov++ = (struct iovec){.iov_base = block->bytes,
-			.iov_len = block == run->last ? run->tail : SPOOL_BLOCK_BYTES};
+	spool_blocks_iov(run, kept->iov);
 	*run = (struct spool_run){0};
 	item->kept = kept;
 	list_push_back(&spool->kept, &kept->node);
 	spool->kept_blocks += kept->run.n;
-	while (spool->kept_blocks > spool->blocks.max / KEPT_PART && drop_oldest(spool))
+	while (spool->kept_blocks > spool->blocks.max / KEPT_PART && spool_kept_yield(spool))
 		continue;
 }
 
@@ -91,9 +95,4 @@ void spool_kept_forget(struct spool *spool, struct spool_item *item)
 		return;
 	ASSERT(item->kept->readers == 0);
 	kept_drop(spool, item->kept);
-}
-
-bool spool_kept_yield(struct spool *spool)
-{
-	return drop_oldest(spool);
 }

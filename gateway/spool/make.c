@@ -35,10 +35,9 @@
 #include "base/event.h"
 #include "base/fault.h"
 
-#define FILL_BYTES (1u << 20) /* at a time */
-#define SALT_STEP  0x9e3779b1u
+#define SALT_STEP 0x9e3779b1u
 
-static _Alignas(SPOOL_PAGE) uint8_t zeros[FILL_BYTES]; /* read only, by all workers */
+_Alignas(SPOOL_PAGE) uint8_t spool_zeros[SPOOL_ZEROS_BYTES];
 
 /* ---- which way ---- */
 
@@ -86,7 +85,7 @@ static bool pages_alloc(struct spool_log *log)
 
 static void make_drop(struct spool_log *log)
 {
-	spool_segment_free(log->make.segment);
+	store_segment_free(log->make.segment);
 	log->make.segment = NULL;
 	log->make.step = SPOOL_MAKE_NONE;
 }
@@ -104,10 +103,14 @@ static void make_failed(struct spool_log *log, int error)
 	spool_log_pause(log);
 }
 
-static void make_again(struct spool_log *log)
+static void undone(struct spool_log *log)
 {
-	make_drop(log);
-	spool_make_start(log);
+	if (log->make.again) {
+		make_drop(log);
+		spool_make_start(log);
+	} else {
+		make_failed(log, log->make.error);
+	}
 }
 
 /* Nothing of it is to stay. With error 0 another way is tried. */
@@ -123,10 +126,8 @@ static void make_undo(struct spool_log *log, int error)
 	if (make->segment->fd >= 0) {
 		make->step = SPOOL_MAKE_UNDO;
 		ring_unlinkat(log->spool->ring, &make->op, log->shard->dir, make->name);
-	} else if (make->again) {
-		make_again(log);
 	} else {
-		make_failed(log, error);
+		undone(log);
 	}
 }
 
@@ -184,17 +185,14 @@ static void make_header(struct spool_log *log)
 		.salt = segment->salt,
 		.page = segment->page,
 	};
-	uint8_t *p = make->header;
 
 	make->step = SPOOL_MAKE_HEADER;
-	make->header_n = SPOOL_SEGMENT_HEADER;
-	if (segment->page != 0) {
-		p = log->batch.pages + SPOOL_PAGES_BYTES;
-		memset(p, 0, SPOOL_HEADER_PAGES);
-		make->header_n = SPOOL_HEADER_PAGES;
-	}
-	spool_segment_header_write(p, &header);
-	make->iov = (struct iovec){.iov_base = p, .iov_len = make->header_n};
+	make->iov = (struct iovec){.iov_base = make->header, .iov_len = SPOOL_SEGMENT_HEADER};
+	if (segment->page != 0)
+		make->iov = (struct iovec){.iov_base = log->batch.pages + SPOOL_PAGES_BYTES,
+			.iov_len = SPOOL_HEADER_PAGES};
+	memset(make->iov.iov_base, 0, make->iov.iov_len);
+	spool_segment_header_write(make->iov.iov_base, &header);
 	if (segment->page != 0)
 		ring_writev_sync(ring, &make->op, segment->direct, &make->iov, 1, 0);
 	else
@@ -204,14 +202,14 @@ static void make_header(struct spool_log *log)
 static void make_fill(struct spool_log *log)
 {
 	struct spool_make *make = &log->make;
-	size_t n = min_size(FILL_BYTES, make->segment->room - make->filled);
+	size_t n = min_size(SPOOL_ZEROS_BYTES, make->segment->room - make->filled);
 
 	if (n == 0) {
 		make_header(log);
 		return;
 	}
 	make->step = SPOOL_MAKE_FILL;
-	ring_write(log->spool->ring, &make->op, make->segment->direct, span_of(zeros, n),
+	ring_write(log->spool->ring, &make->op, make->segment->direct, span_of(spool_zeros, n),
 		make->filled);
 }
 
@@ -282,7 +280,7 @@ static void header_written(struct spool_log *log, int res)
 	struct ring *ring = log->spool->ring;
 
 	res = fault("spool.segment.header", res);
-	if (res < 0 || (size_t)res != make->header_n) {
+	if (res < 0 || (size_t)res != make->iov.iov_len) {
 		make_write_failed(log, res);
 	} else if (make->spare >= 0) {
 		make->step = SPOOL_MAKE_RENAME;
@@ -309,14 +307,6 @@ static void renamed(struct spool_log *log, int res)
 		make_undo(log, res);
 	else
 		make_name_sync(log);
-}
-
-static void undone(struct spool_log *log)
-{
-	if (log->make.again)
-		make_again(log);
-	else
-		make_failed(log, log->make.error);
 }
 
 /* After one of the syncs. */
@@ -474,7 +464,7 @@ static bool next_wanted(const struct spool_log *log)
 	       (head->page == 0 && pages_wanted(log));
 }
 
-void spool_segment_prepare(struct spool_log *log)
+void spool_make_prepare(struct spool_log *log)
 {
 	if (!discard(log) && next_wanted(log))
 		spool_make_start(log);

@@ -223,9 +223,7 @@ static int segment_take(struct recovery *recovery, uint64_t seq)
 			      : segment_read(recovery);
 	if (res == 1 || !list_empty(&segment->node))
 		return res == 1 ? 0 : -1;
-	if (segment->fd >= 0)
-		close(segment->fd);
-	free(segment);
+	store_segment_free(segment);
 	return res;
 }
 

@@ -13,7 +13,6 @@
 #include "spool/spool-private.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/counter.h"
@@ -58,14 +57,6 @@ void spool_segment_release(struct spool_item *item)
 	item->segment = NULL;
 }
 
-void spool_segment_free(struct spool_segment *segment)
-{
-	spool_segment_direct_close(segment);
-	if (segment->fd >= 0)
-		close(segment->fd);
-	free(segment);
-}
-
 void spool_segment_direct_close(struct spool_segment *segment)
 {
 	if (segment->direct >= 0)
@@ -77,7 +68,7 @@ static void free_unless_pinned(struct spool_segment *segment)
 {
 	if (!segment->gone || segment->pins > 0)
 		return;
-	spool_segment_free(segment);
+	store_segment_free(segment);
 }
 
 void spool_segment_unpin(struct spool_segment *segment)

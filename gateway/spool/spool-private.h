@@ -152,6 +152,8 @@ struct spool_kept {
 	struct iovec iov[];
 };
 
+/* Where the octets of a run are: run->n pieces. */
+void spool_blocks_iov(const struct spool_run *run, struct iovec *out);
 /* Takes the blocks out of the run; leaves them there where they cannot be kept. */
 void spool_kept_take(struct spool_item *item, struct spool *spool, struct spool_run *run);
 /* Fills body's place in memory. False: none, read the file. */
@@ -256,7 +258,6 @@ struct spool_make {
 	char to[STORE_NAME_MAX];   /* and in the end */
 	bool pages;                /* not plain */
 	struct iovec iov;
-	size_t header_n;
 	uint8_t header[SPOOL_SEGMENT_HEADER];
 };
 
@@ -343,6 +344,10 @@ uint64_t spool_batch_need(struct spool_log *log);
 MUST_USE int spool_batch_fill(struct spool_log *log);
 
 /* make.c */
+/* Read only, by all workers; aligned for O_DIRECT. */
+#define SPOOL_ZEROS_BYTES (1u << 20)
+extern uint8_t spool_zeros[SPOOL_ZEROS_BYTES];
+
 /* Segments of this log may be written past the page cache. */
 bool spool_make_direct(const struct spool_log *log);
 /* Begins to make log->next, unless that is under way or failed a moment ago. */
@@ -350,15 +355,14 @@ void spool_make_start(struct spool_log *log);
 /* What a spare is called; which one may be put there, -1: none. */
 void spool_make_spare_name(unsigned spare, char name[STORE_NAME_MAX]);
 int spool_make_spare_room(const struct spool_log *log);
-void spool_segment_prepare(struct spool_log *log);
+/* Begins what is due: the next segment, or that a spare goes. */
+void spool_make_prepare(struct spool_log *log);
 /* Which spares there are. */
 void spool_make_look(struct spool_log *log);
 
 /* segment.c */
 /* n octets more of the disk are the segment's. */
 void spool_segment_grow(struct spool_log *log, struct spool_segment *segment, uint64_t n);
-/* Closes and frees; touches nothing on disk. */
-void spool_segment_free(struct spool_segment *segment);
 void spool_segment_direct_close(struct spool_segment *segment);
 /* Nothing was written to it yet. */
 bool spool_segment_fresh(const struct spool_segment *segment);

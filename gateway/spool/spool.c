@@ -199,7 +199,7 @@ static void log_close(struct spool_log *log)
 			container_of(list_pop_front(segments), struct spool_segment, node);
 
 		ASSERT(segment->pins == 0);
-		spool_segment_free(segment);
+		store_segment_free(segment);
 		count_add(COUNTER_SPOOL_SEGMENTS, -1);
 	}
 	count_add(COUNTER_SPOOL_BYTES, -(int64_t)log->room);

@@ -113,6 +113,8 @@ MUST_USE int spool_attempt_meta_read(
 
 /* ---- store.c ---- */
 
+/* Closes and frees; touches nothing on disk. */
+void store_segment_free(struct spool_segment *segment);
 void store_segment_name(uint64_t seq, char name[STORE_NAME_MAX]);
 void store_shard_name(uint32_t number, char name[STORE_NAME_MAX]);
 /* The other way; false: not such a name. */

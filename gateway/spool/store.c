@@ -271,6 +271,15 @@ int store_shard_open(struct store *store, uint32_t number, struct spool_shard **
 	return 0;
 }
 
+void store_segment_free(struct spool_segment *segment)
+{
+	if (segment->direct >= 0)
+		close(segment->direct);
+	if (segment->fd >= 0)
+		close(segment->fd);
+	free(segment);
+}
+
 static void shard_free(struct spool_shard *shard)
 {
 	while (!list_empty(&shard->items)) {
@@ -281,11 +290,8 @@ static void shard_free(struct spool_shard *shard)
 	}
 	while (!list_empty(&shard->segments)) {
 		struct list *node = list_pop_front(&shard->segments);
-		struct spool_segment *segment = container_of(node, struct spool_segment, node);
 
-		if (segment->fd >= 0)
-			close(segment->fd);
-		free(segment);
+		store_segment_free(container_of(node, struct spool_segment, node));
 	}
 	if (shard->dir >= 0)
 		close(shard->dir);
