@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "accept/accept.h"
 #include "base/clock.h"
 #include "base/event.h"
 #include "control/control.h"
@@ -46,6 +47,7 @@ struct child {
 	struct queue *queue;
 	struct worker *workers[SETTINGS_WORKERS_MAX];
 	uint32_t workers_n;
+	struct crew *crew;
 	int wake_fd;
 	bool draining;
 	bool aborted;
@@ -410,10 +412,15 @@ static int workers_wait(struct child *child, struct err *err)
 static int workers_start(struct child *child, struct err *err)
 {
 	const struct child_facts *facts = child->facts;
+	const struct config *config = facts->config;
 
+	child->crew =
+		crew_open(facts->workers, (uint32_t)config->listeners_n, config->main.workers_all);
+	if (child->crew == NULL)
+		return err_set(err, "out of memory");
 	for (uint32_t i = 0; i < facts->workers; i++) {
 		struct worker_facts worker = {facts, child->policy, &child->state, child->clients,
-			i, child->wake_fd, child->published.policies};
+			i, child->wake_fd, child->published.policies, child->crew};
 
 		if (worker_start(&child->workers[i], &worker, child->published.tls, child->routes,
 			    err) != 0)
@@ -425,12 +432,8 @@ static int workers_start(struct child *child, struct err *err)
 
 static int queue_make(struct child *child, struct err *err)
 {
-	struct queue_facts facts = {
-		.workers = child->workers,
-		.workers_n = child->workers_n,
-		.control = child->control,
-		.store_dir = store_directory(child->facts->store),
-	};
+	struct queue_facts facts = {child->workers, child->workers_n, child->control,
+		store_directory(child->facts->store)};
 
 	return queue_open(&child->queue, &facts, err);
 }
@@ -578,6 +581,7 @@ int child_run(const struct child_facts *facts)
 	loop(child);
 	for (uint32_t i = 0; i < child->workers_n; i++)
 		worker_join(child->workers[i]);
+	crew_close(child->crew);
 	queue_close(child->queue);
 	control_close(child->control);
 	policy_close(child->policy);

@@ -169,6 +169,7 @@ const char *reload_tell(const struct err *failed, const char *restart, struct er
 /* ---- worker.c ---- */
 
 struct worker;
+struct crew;
 
 struct worker_facts {
 	const struct child_facts *child;
@@ -179,6 +180,7 @@ struct worker_facts {
 	int wake_fd; /* eventfd of the control thread: written when the worker is up, failed or done
 		      */
 	struct web_policies *policies; /* borrowed until the worker is up */
+	struct crew *crew;             /* all workers' */
 };
 
 /*

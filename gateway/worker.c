@@ -141,6 +141,8 @@ static void before_wait(void *ctx)
 	relay_turn(worker->relay);
 	spool_turn(worker->spool);
 	log_flush(worker);
+	if (accept_due(worker->accept))
+		accept_look(worker->accept, spool_crowded(worker->spool));
 	if (atomic_load_explicit(&worker->drain, memory_order_relaxed) && drained(worker))
 		ring_stop(worker->ring);
 }
@@ -182,6 +184,7 @@ static void on_wake(void *ctx)
 	if (routes != NULL)
 		relay_use(worker->relay, routes);
 	calls_run(worker);
+	accept_sit(worker->accept);
 	if (atomic_load(&worker->drain)) {
 		accept_stop(worker->accept);
 		session_worker_drain(worker->sessions);
@@ -238,7 +241,6 @@ static int open_all(struct worker *worker)
 	const struct config *config = child->config;
 	struct ring_settings ring = {
 		RING_ENTRIES, RING_BUFFERS, RING_IOWQ_BOUNDED, RING_IOWQ_UNBOUNDED};
-	int fds[SETTINGS_LISTENERS_MAX];
 	struct session_facts facts = {
 		.config = config,
 		.policy = worker->facts.policy,
@@ -263,10 +265,8 @@ static int open_all(struct worker *worker)
 	if (web_worker_open(&worker->web, &web, worker->tls_first, worker->facts.policies,
 		    &worker->err) != 0)
 		goto no_web;
-	for (size_t i = 0; i < config->listeners_n; i++)
-		fds[i] = child->listen_fds[i * child->workers + worker->facts.index];
-	if (accept_open(
-		    &worker->accept, &facts, worker->sessions, worker->web, fds, &worker->err) != 0)
+	if (accept_open(&worker->accept, &facts, worker->sessions, worker->web, worker->facts.crew,
+		    child->listen_fds, &worker->err) != 0)
 		goto no_accept;
 	ring_on_wake(worker->ring, on_wake, worker);
 	wakeable_set(worker, worker->ring);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept-private.h -- what the files of accept/ share: PROXY headers, and who waits for one. */
+/* accept-private.h -- what the files of accept/ share: PROXY headers, who waits for one, the crew. */
 #ifndef POSTERN_ACCEPT_PRIVATE_H
 #define POSTERN_ACCEPT_PRIVATE_H
 
@@ -9,6 +9,8 @@
 #include "base/pool.h"
 #include "base/span.h"
 #include "ring/ring.h"
+
+struct crew;
 
 /* ---- proxy.c ---- */
 
@@ -43,6 +45,32 @@ struct proxy_header {
  * What it says depends on the header's octets alone, never on those behind it.
  */
 MUST_USE enum proxy_step proxy_parse(struct span in, struct proxy_header *header);
+
+/* ---- crew.c ---- */
+
+/* A worker is full that is at work nearly all the time, or that whoever comes waits for so long. */
+#define CREW_FULL_SHARE   970  /* of a CPU, in thousandths */
+#define CREW_FULL_TURN_US 2000 /* CPU time of a turn, in the mean */
+#define CREW_LOOK_MS      200  /* between two looks of a worker at itself */
+#define CREW_RECENT_MS    600  /* a look that counts */
+#define CREW_SPARE_SHARE  900  /* one worker less would do: the others would be at this at most */
+#define CREW_SPARE_MS     1000 /* for so long */
+
+/* A worker takes part from join to leave. Sockets are numbered listener * workers + worker. */
+void crew_join(struct crew *crew, uint32_t worker, struct ring *ring);
+void crew_leave(struct crew *crew, uint32_t worker); /* it holds no socket */
+
+/* Is the socket this worker's to serve? Any moment may change it; then the worker is woken. */
+bool crew_wants(const struct crew *crew, uint32_t worker, uint32_t socket);
+/* True: nobody had it, and it is the worker's until crew_release(), after its last accept there. */
+MUST_USE bool crew_claim(struct crew *crew, uint32_t worker, uint32_t socket);
+void crew_release(struct crew *crew, uint32_t worker, uint32_t socket);
+
+/* accept_due(), accept_look(): on the worker's thread. */
+MUST_USE bool crew_due(struct crew *crew, uint32_t worker, uint64_t now_ms);
+void crew_look(struct crew *crew, uint32_t worker, uint64_t now_ms, bool crowded);
+/* The part of crew_look() that does not measure, but decides. */
+void crew_measured(struct crew *crew, uint32_t worker, uint64_t now_ms, uint32_t share, bool full);
 
 /* ---- waiting.c ---- */
 

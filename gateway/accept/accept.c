@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * accept.c -- multishot accept on each listener of a worker, and the door: limits of policy/.
+ * accept.c -- multishot accept on the sockets that crew.c has this worker serve, and the door: limits of
+ * policy/.
  *
  * Whoever connects is admitted as its own peer address; where that is in the listener's `proxy`, its
  * PROXY header is waited for first (waiting.c) and tells who it is. Both ways end in admit(). What
@@ -31,9 +32,16 @@ struct port {
 	struct network *proxy; /* listener->proxy, read once */
 	struct waiting_room waiting;
 	bool waits; /* it is open */
+};
+
+/* A listening socket, of any worker. */
+struct seat {
+	struct port *port;
 	struct op op;
 	struct op cancel;
 	int fd;
+	uint32_t socket; /* its number in the crew */
+	bool held;       /* ours: crew_claim() */
 };
 
 struct accept {
@@ -41,24 +49,62 @@ struct accept {
 	struct session_worker *sessions;
 	struct web_worker *web;
 	struct wheel_timer pause;
+	struct crew *crew;
 	bool stopping;
 	bool paused;
 	size_t ports_n;
-	struct port ports[];
+	struct port *ports;
+	size_t seats_n;
+	struct seat seats[];
 };
 
-static void port_arm(struct port *port)
+/* Serves the socket if it is this worker's to serve, lets it go if not. */
+static void seat_settle(struct seat *seat)
 {
-	if (!port->accept->stopping && !port->op.armed)
-		ring_accept(port->accept->facts.ring, &port->op, port->fd);
+	struct accept *accept = seat->port->accept;
+	struct crew *crew = accept->crew;
+	uint32_t worker = accept->facts.worker;
+
+	if (accept->stopping)
+		return;
+	if (!seat->held) {
+		seat->held = crew_claim(crew, worker, seat->socket);
+		if (!seat->held)
+			return;
+	}
+	if (!crew_wants(crew, worker, seat->socket)) {
+		if (!seat->op.armed) {
+			seat->held = false;
+			crew_release(crew, worker, seat->socket);
+		} else if (!seat->cancel.armed) {
+			ring_cancel(accept->facts.ring, &seat->cancel, &seat->op);
+		}
+	} else if (!seat->op.armed && !accept->paused) {
+		ring_accept(accept->facts.ring, &seat->op, seat->fd);
+	}
+}
+
+void accept_sit(struct accept *accept)
+{
+	for (size_t i = 0; i < accept->seats_n; i++)
+		seat_settle(&accept->seats[i]);
+}
+
+bool accept_due(struct accept *accept)
+{
+	return crew_due(accept->crew, accept->facts.worker, ring_now_ms(accept->facts.ring));
+}
+
+void accept_look(struct accept *accept, bool crowded)
+{
+	crew_look(accept->crew, accept->facts.worker, ring_now_ms(accept->facts.ring), crowded);
 }
 
 static void resume(struct accept *accept)
 {
 	accept->paused = false;
 	wheel_clear(ring_wheel(accept->facts.ring), &accept->pause);
-	for (size_t i = 0; i < accept->ports_n; i++)
-		port_arm(&accept->ports[i]);
+	accept_sit(accept);
 }
 
 static void pause_over(struct wheel_timer *timer)
@@ -209,27 +255,30 @@ static void accepted(struct port *port, int fd)
 
 static void accept_done(struct op *op, int res, uint32_t flags)
 {
-	struct port *port = container_of(op, struct port, op);
+	struct seat *seat = container_of(op, struct seat, op);
+	struct port *port = seat->port;
 
 	if (res >= 0) {
 		if (port->accept->stopping)
 			close(res);
 		else
 			accepted(port, res);
+	} else if (res == -EINVAL) {
+		return; /* it listens no more: the gateway ends, and this worker is told next */
 	} else if (res == -EMFILE || res == -ENFILE || res == -ENOBUFS || res == -ENOMEM) {
 		pause_start(port->accept, -res);
 	} else if (res != -ECANCELED && res != -ECONNABORTED && res != -EINTR && res != -EAGAIN) {
 		pause_start(port->accept, -res);
 	}
-	if (!(flags & RING_MORE) && !port->accept->paused)
-		port_arm(port);
+	if (!(flags & RING_MORE))
+		seat_settle(seat);
 }
 
 static void cancel_done(struct op *op, int res, uint32_t flags)
 {
-	(void)op;
 	(void)res;
 	(void)flags;
+	seat_settle(container_of(op, struct seat, cancel));
 }
 
 /*
@@ -254,15 +303,9 @@ static uint32_t waiting_max(const struct session_facts *facts)
 }
 
 static int port_open(struct accept *accept, struct port *port,
-	const struct listener_settings *listener, int fd, struct err *err)
+	const struct listener_settings *listener, struct err *err)
 {
-	*port = (struct port){
-		.accept = accept,
-		.listener = listener,
-		.op.done = accept_done,
-		.cancel.done = cancel_done,
-		.fd = fd,
-	};
+	*port = (struct port){.accept = accept, .listener = listener};
 	if (listener->proxy_n == 0)
 		return 0;
 	port->proxy = calloc(listener->proxy_n, sizeof(port->proxy[0]));
@@ -282,33 +325,54 @@ static void accept_free(struct accept *accept)
 {
 	for (size_t i = 0; i < accept->ports_n; i++)
 		free(accept->ports[i].proxy);
+	free(accept->ports);
 	free(accept);
 }
 
-int accept_open(struct accept **out, const struct session_facts *facts,
-	struct session_worker *sessions, struct web_worker *web, const int *fds, struct err *err)
+static int ports_open(struct accept *accept, struct err *err)
 {
-	size_t n = facts->config->listeners_n;
-	struct accept *accept = calloc(1, sizeof(*accept) + n * sizeof(accept->ports[0]));
+	const struct config *config = accept->facts.config;
+
+	accept->ports = calloc(config->listeners_n + 1, sizeof(accept->ports[0]));
+	if (accept->ports == NULL)
+		return err_set(err, "out of memory");
+	for (; accept->ports_n < config->listeners_n; accept->ports_n++)
+		if (port_open(accept, &accept->ports[accept->ports_n],
+			    &config->listeners[accept->ports_n], err) != 0)
+			return -1;
+	return 0;
+}
+
+int accept_open(struct accept **out, const struct session_facts *facts,
+	struct session_worker *sessions, struct web_worker *web, struct crew *crew, const int *fds,
+	struct err *err)
+{
+	size_t n = facts->config->listeners_n * facts->workers;
+	struct accept *accept = calloc(1, sizeof(*accept) + n * sizeof(accept->seats[0]));
 
 	if (accept == NULL)
 		return err_set(err, "out of memory");
 	accept->facts = *facts;
 	accept->sessions = sessions;
 	accept->web = web;
-	accept->ports_n = n;
-	for (size_t i = 0; i < n; i++) {
-		if (port_open(accept, &accept->ports[i], &facts->config->listeners[i], fds[i],
-			    err) == 0)
-			continue;
+	accept->crew = crew;
+	if (ports_open(accept, err) != 0) {
 		accept_free(accept);
 		return -1;
 	}
+	for (; accept->seats_n < n; accept->seats_n++)
+		accept->seats[accept->seats_n] = (struct seat){
+			.port = &accept->ports[accept->seats_n / facts->workers],
+			.op.done = accept_done,
+			.cancel.done = cancel_done,
+			.fd = fds[accept->seats_n],
+			.socket = (uint32_t)accept->seats_n,
+		};
 	wheel_timer_init(&accept->pause, pause_over);
 	session_worker_on_end(sessions, session_ended, accept);
 	web_worker_on_end(web, session_ended, accept);
-	for (size_t i = 0; i < n; i++)
-		port_arm(&accept->ports[i]);
+	crew_join(crew, facts->worker, facts->ring);
+	accept_sit(accept);
 	*out = accept;
 	return 0;
 }
@@ -319,32 +383,34 @@ void accept_stop(struct accept *accept)
 		return;
 	accept->stopping = true;
 	wheel_clear(ring_wheel(accept->facts.ring), &accept->pause);
-	for (size_t i = 0; i < accept->ports_n; i++) {
-		if (accept->ports[i].op.armed)
-			ring_cancel(
-				accept->facts.ring, &accept->ports[i].cancel, &accept->ports[i].op);
+	for (size_t i = 0; i < accept->seats_n; i++) {
+		struct seat *seat = &accept->seats[i];
+
+		if (seat->op.armed && !seat->cancel.armed)
+			ring_cancel(accept->facts.ring, &seat->cancel, &seat->op);
 		/* The parent holds it open, too: without this clients would be left waiting. */
-		shutdown(accept->ports[i].fd, SHUT_RDWR);
+		shutdown(seat->fd, SHUT_RDWR);
+	}
+	for (size_t i = 0; i < accept->ports_n; i++)
 		if (accept->ports[i].waits)
 			waiting_stop(&accept->ports[i].waiting);
-	}
 }
 
 bool accept_stopped(const struct accept *accept)
 {
-	for (size_t i = 0; i < accept->ports_n; i++) {
-		const struct port *port = &accept->ports[i];
-
-		if (port->op.armed || port->cancel.armed ||
-			(port->waits && !waiting_stopped(&port->waiting)))
+	for (size_t i = 0; i < accept->seats_n; i++)
+		if (accept->seats[i].op.armed || accept->seats[i].cancel.armed)
 			return false;
-	}
+	for (size_t i = 0; i < accept->ports_n; i++)
+		if (accept->ports[i].waits && !waiting_stopped(&accept->ports[i].waiting))
+			return false;
 	return accept->stopping;
 }
 
 void accept_close(struct accept *accept)
 {
 	ASSERT(accept_stopped(accept));
+	crew_leave(accept->crew, accept->facts.worker);
 	session_worker_on_end(accept->sessions, NULL, NULL);
 	web_worker_on_end(accept->web, NULL, NULL);
 	for (size_t i = 0; i < accept->ports_n; i++)

@@ -33,6 +33,8 @@ COUNTER(FENCE_FULL_REFUSALS, counter, "postern_fence_full_total", "what=\"refusa
 COUNTER(FENCE_FULL_LOG, counter, "postern_fence_full_total", "what=\"log\"", "")
 COUNTER(FENCE_SOURCES_EVICTED, counter, "postern_fence_sources_evicted_total", "", "Sources forgotten in the gateway to make room for others.")
 COUNTER(FENCE_PENALTIES, counter, "postern_fence_penalties_total", "", "Sources blocked for a while for too many strikes.")
+COUNTER(ACCEPT_WORKERS, gauge, "postern_accept_workers", "", "Workers that take new connections now.")
+COUNTER(ACCEPT_CREW_CHANGES, counter, "postern_accept_workers_changes_total", "", "Times more or fewer workers began to take new connections.")
 COUNTER(ACCEPT_PAUSES, counter, "postern_accept_pauses_total", "", "Times accepting stopped for want of descriptors or memory.")
 COUNTER(WEB_CONNECTIONS, counter, "postern_web_connections_total", "", "HTTPS connections accepted for the policy host.")
 COUNTER(WEB_CONNECTIONS_ACTIVE, gauge, "postern_web_connections_active", "", "HTTPS connections open now.")

@@ -112,6 +112,7 @@ const struct config_key config_keys[] = {
 	TEXT("", "user", VALUE_ACCOUNT, .empty_is_none = true, IN_CONFIG(main.user)),
 	TEXT("", "group", VALUE_ACCOUNT, .empty_is_none = true, IN_CONFIG(main.group)),
 	NUMBER("", "workers", "0", 0, SETTINGS_WORKERS_MAX, IN_CONFIG(main.workers)),
+	TEXT("", "workers_all", VALUE_BOOL, .fallback = "false", IN_CONFIG(main.workers_all)),
 	TEXT("", "control_socket", VALUE_SOCKET, .fallback = "postern.sock",
 		IN_CONFIG(main.control_socket)),
 	TEXT("", "state_directory", VALUE_PATH, .fallback = "state",

@@ -276,6 +276,7 @@ struct main_settings {
 	const char *state_directory; /* what is remembered over a restart, beside the spool */
 	uint32_t drain_ms;
 	bool seccomp;
+	bool workers_all; /* take connections all the time */
 };
 
 struct config {

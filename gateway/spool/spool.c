@@ -26,9 +26,11 @@
 #include "base/counter.h"
 #include "base/event.h"
 
-#define ID_WORKER_SHIFT 8   /* an id is time in us, then the worker */
-#define DISK_BLOCK      512 /* unit of st_blocks */
-#define BLOCKS_MIN      2   /* a worker's share of the memory: with less no message could begin */
+#define ID_WORKER_SHIFT  8   /* an id is time in us, then the worker */
+#define DISK_BLOCK       512 /* unit of st_blocks */
+#define CROWDED_MESSAGES 256
+#define CROWDED_PART     4 /* of the memory, not counting what is only kept */
+#define BLOCKS_MIN       2 /* a worker's share of the memory: with less no message could begin */
 
 /* ---- opening ---- */
 
@@ -306,6 +308,13 @@ int spool_ready(struct spool *spool)
 	if (error == 0 && spool->entries_n + spool->messages.live >= spool->items_max)
 		error = -ENOSPC;
 	return error;
+}
+
+bool spool_crowded(const struct spool *spool)
+{
+	return spool->entries_n >= CROWDED_MESSAGES ||
+	       spool->blocks.live - spool->kept_blocks > spool->blocks.max / CROWDED_PART ||
+	       health(spool) != 0;
 }
 
 /* ---- the turn ---- */

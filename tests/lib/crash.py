@@ -173,6 +173,7 @@ class Crash:
     def again(self, fault=None, ready=True):
         """Starts it on the same folder, with another number of workers."""
         self.server.settings["workers"] = self.rng.choice((1, 2, 3))
+        self.server.settings["workers_all"] = self.rng.choice((True, True, False))
         self.server.write("postern.conf", self.server.config_text())
         self.server.environment = {"POSTERN_FAULT": fault} if fault else {}
         self.server.start(ready)

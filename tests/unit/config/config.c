@@ -105,7 +105,7 @@ Test(config, defaults_of_spool_and_relay)
 
 static const char everything[] =
 	"hostname = MX.example.ORG\n"
-	"user = \"postern\" group = mail workers = 3 control_socket = \"/run/p.sock\"\n"
+	"user = \"postern\" group = mail workers = 3 workers_all = yes control_socket = \"/run/p.sock\"\n"
 	"drain_seconds = 1 seccomp = false\n"
 	"listener a { address = \"192.0.2.1\" port = 2525 tls = \"none\" }\n"
 	"listener b { address = \"::1\" port = 465 tls = \"implicit\" }\n"
@@ -141,6 +141,7 @@ Test(config, everything_set_top_and_lists)
 	cr_expect_str_eq(config->main.user, "postern");
 	cr_expect_str_eq(config->main.group, "mail");
 	cr_expect_eq(config->main.workers, 3);
+	cr_expect(config->main.workers_all);
 	cr_expect_str_eq(config->main.control_socket, "/run/p.sock");
 	cr_expect_eq(config->main.drain_ms, 1000);
 	cr_expect_not(config->main.seccomp);
