@@ -9,9 +9,9 @@
  * Draining goes from the door inwards: accepting stops, sessions end, the relay ends what it has
  * begun, the spool writes what it was told; what is still queued waits on disk for the next start.
  *
- * Log lines are collected during a turn and written by one operation of the ring before it waits, in
- * pieces of whole lines of at most PIPE_BUF octets, so that lines of two workers do not mix in a
- * pipe.
+ * Log lines are collected during a turn and written by one operation of the ring before it waits, to
+ * a pipe in pieces of whole lines of at most PIPE_BUF octets, so that lines of two workers do not mix.
+ * A write to a file costs a thread of io-wq each time, so there lines wait up to LOG_FILE_MS for more.
  */
 #include "gateway.h"
 
@@ -28,6 +28,7 @@
 #include "spool/spool.h"
 #include "web/web.h"
 
+#define LOG_FILE_MS         16 /* between two writes to a file */
 #define RING_ENTRIES        1024
 #define RING_BUFFERS        256 /* 4 MiB a worker */
 #define RING_IOWQ_BOUNDED   32  /* file operations at a time */
@@ -59,6 +60,8 @@ struct worker {
 	struct event_sink sink;
 	struct op log;
 	struct op log_cancel;
+	struct wheel_timer log_timer;
+	uint64_t log_ms;      /* the last write began */
 	struct span log_left; /* of the sink's half that is being written */
 	bool relay_drained;
 	bool aborted;
@@ -97,6 +100,24 @@ static void log_done(struct op *op, int res, uint32_t flags)
 	event_sink_taken(&worker->sink);
 }
 
+/* The turn that the timer brings about is all that is wanted. */
+static void log_fire(struct wheel_timer *timer)
+{
+	(void)timer;
+}
+
+static bool log_waits(struct worker *worker)
+{
+	size_t n = event_sink_bytes(&worker->sink);
+	uint64_t due_ms = worker->log_ms + LOG_FILE_MS;
+
+	if (!event_to_file() || n >= EVENT_SINK_BYTES / 2 || ring_now_ms(worker->ring) >= due_ms)
+		return false;
+	if (n > 0 && worker->log_timer.deadline_ms == 0)
+		wheel_set(ring_wheel(worker->ring), &worker->log_timer, due_ms);
+	return true;
+}
+
 static void log_flush(struct worker *worker)
 {
 	/* At the very end nothing waits for the reader of a pipe any more. */
@@ -104,11 +125,13 @@ static void log_flush(struct worker *worker)
 		event_sink_flush(&worker->sink);
 		return;
 	}
-	if (worker->log.armed)
+	if (worker->log.armed || log_waits(worker))
 		return;
 	worker->log_left = event_sink_take(&worker->sink);
-	if (worker->log_left.n > 0)
-		log_write(worker);
+	if (worker->log_left.n == 0)
+		return;
+	worker->log_ms = ring_now_ms(worker->ring);
+	log_write(worker);
 }
 
 static void ignore_done(struct op *op, int res, uint32_t flags)
@@ -287,6 +310,7 @@ static void close_all(struct worker *worker)
 {
 	wakeable_set(worker, NULL);
 	calls_run(worker); /* whoever asked last is answered, too */
+	wheel_clear(ring_wheel(worker->ring), &worker->log_timer);
 	accept_close(worker->accept);
 	web_worker_close(worker->web);
 	session_worker_close(worker->sessions);
@@ -342,6 +366,7 @@ int worker_start(struct worker **out, const struct worker_facts *facts, struct t
 	worker->tls_first = tls;
 	worker->routes_first = routes;
 	worker->log.done = log_done;
+	wheel_timer_init(&worker->log_timer, log_fire);
 	worker->log_cancel.done = ignore_done;
 	event_sink_init(&worker->sink);
 	pthread_mutex_init(&worker->wake_lock, NULL);

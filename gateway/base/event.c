@@ -222,6 +222,16 @@ void event_sink_taken(struct event_sink *sink)
 	sink->draining = false;
 }
 
+bool event_to_file(void)
+{
+	return is_file && event_target_get() == EVENT_TARGET_STDERR;
+}
+
+size_t event_sink_bytes(const struct event_sink *sink)
+{
+	return buf_len(&sink->halves[sink->filling]);
+}
+
 void event_sink_flush(struct event_sink *sink)
 {
 	struct span lines = event_sink_take(sink);

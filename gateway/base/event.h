@@ -71,6 +71,8 @@ void event_sink_use(struct event_sink *sink); /* for this thread; NULL: back to 
  * half is still being written. After a non-empty answer event_sink_taken must follow. */
 struct span event_sink_take(struct event_sink *sink);
 void event_sink_taken(struct event_sink *sink);
+size_t event_sink_bytes(const struct event_sink *sink); /* of the lines that wait to be taken */
+bool event_to_file(void);                               /* the target is a regular file */
 
 /* Writes the collected lines at once and directly, blocking: for a thread's end. */
 void event_sink_flush(struct event_sink *sink);
