@@ -30,7 +30,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "base/clock.h"
 #include "base/counter.h"
 
 #define NOBODY -1
@@ -100,7 +99,7 @@ void crew_join(struct crew *crew, uint32_t worker, struct ring *ring)
 {
 	pthread_mutex_lock(&crew->lock);
 	crew->members[worker].ring = ring;
-	crew->members[worker].looked_ms = clock_ms();
+	crew->members[worker].looked_ms = ring_now_ms(ring);
 	crew->members[worker].cpu_ns = thread_cpu_ns();
 	pthread_mutex_unlock(&crew->lock);
 }
