@@ -41,7 +41,6 @@ static const char usage[] =
 	"      --rate N           attempts a second, at most 200000\n"
 	"      --count N          attempts in all, at most 20000000\n"
 	"      --open N           connections at a time, at most 50000 (1000)\n"
-	"      --together N       so many connections are begun at once (1)\n"
 	"      --sources FIRST[+N]    addresses to come from\n"
 	"      --nets             IPv6: each source is in a /64 of its own\n"
 	"      --hold-ms MS       how long a connection is left standing (0)\n"
@@ -121,7 +120,6 @@ enum {
 	OPT_RATE,
 	OPT_COUNT,
 	OPT_OPEN,
-	OPT_TOGETHER,
 	OPT_SOURCES,
 	OPT_NETS,
 	OPT_HOLD,
@@ -139,7 +137,6 @@ static const struct option longs[] = {
 	{"rate", 1, NULL, OPT_RATE},
 	{"count", 1, NULL, OPT_COUNT},
 	{"open", 1, NULL, OPT_OPEN},
-	{"together", 1, NULL, OPT_TOGETHER},
 	{"sources", 1, NULL, OPT_SOURCES},
 	{"nets", 0, NULL, OPT_NETS},
 	{"hold-ms", 1, NULL, OPT_HOLD},
@@ -217,8 +214,6 @@ static bool take(struct flood *flood, int option, const char *value)
 		return number_u32(value, 1, FLOOD_OPEN_MAX, &flood->open);
 	case OPT_SOURCES:
 		return take_sources(flood, value);
-	case OPT_TOGETHER:
-		return number_u32(value, 1, FLOOD_OPEN_MAX, &flood->together);
 	case OPT_HOLD:
 		return number_u32(value, 0, FLOOD_SECONDS_MAX * 1000, &flood->hold_ms);
 	case OPT_EVERY:

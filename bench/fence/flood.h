@@ -39,8 +39,7 @@ struct flood {
 	uint32_t rate;  /* attempts a second */
 	uint64_t count; /* attempts in all */
 	double seconds;
-	uint32_t open;     /* connections at a time */
-	uint32_t together; /* so many are begun at once, none before */
+	uint32_t open; /* connections at a time */
 	uint32_t hold_ms;
 	uint32_t every_ms;
 	uint32_t answer_ms; /* how long to wait for a connection, a reply */

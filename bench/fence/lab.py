@@ -10,8 +10,9 @@ switch what it always costs, and nobody else anything.
 
 One CPU is the gateways' and all others the world's: programs are bound, and so are the threads in
 which their interfaces receive (threaded NAPI), which go before all processes, as interrupts would.
-The switch hands on what has come once in MODERATION_NS, as network cards do; the gateways' threads
-take at once what it hands them: another timer there would wake them twice as often, and in a virtual
+Frames come as a network card delivers them, by the kernel's own means for cards without a timer: the
+first wakes the thread, what comes within MODERATION_NS after waits and is handled together. It is so
+on both ends of a gateway's wire. Without it each frame of a flood wakes the thread, and in a virtual
 machine a wake-up is as dear as ten frames.
 So what an attack takes of the gateways' CPU is what it costs the gateway: the attack tool, the good
 host, the store and the switch work elsewhere. Without those threads a packet would be received on
@@ -197,11 +198,12 @@ class Host:
         with self.inside(), bound(self.cpus):
             return proc.start(arguments, **options)
 
-    def receive_in_thread(self, device, moderation_ns=0):
-        """From now on its packets are handled in a thread of their own, on this host's CPUs."""
+    def receive_in_thread(self, device):
+        """From now on its packets are handled in a thread of their own, on this host's CPUs, those
+        that come soon after each other together."""
         script = (f"mount -t sysfs sysfs /sys && cd /sys/class/net/{device} && "
-                  f"echo 1 > threaded && echo {min(1, moderation_ns)} > napi_defer_hard_irqs && "
-                  f"echo {moderation_ns} > gro_flush_timeout")
+                  f"echo 1 > threaded && echo 1 > napi_defer_hard_irqs && "
+                  f"echo {MODERATION_NS} > gro_flush_timeout")
         with self.inside():
             device_set(device, ETHTOOL_SGRO, 1)     # there is no NAPI without
             done = proc.run(["unshare", "-m", "sh", "-c", script], seconds=20)
@@ -250,7 +252,7 @@ class Lab:
             device_set(port, ETHTOOL_SGSO, 0)
         if host.cpus is self.gateway_cpus:      # both ends of the wire between the two CPUs
             host.receive_in_thread(host.device)
-            self.switch.receive_in_thread(port, MODERATION_NS)
+            self.switch.receive_in_thread(port)
             with host.inside():     # else what it sends goes past the switch's thread
                 device_set(host.device, ETHTOOL_STSO, 0)
         return host
@@ -495,6 +497,20 @@ class Mx(gateway.Gateway):
         while self.queued():
             tap.check(time.monotonic() < end, "the queue is not empty")
             time.sleep(0.05)
+
+    def idle(self, seconds=gateway.EVENT_SECONDS):
+        """Waits until it has nothing left to do."""
+        end = time.monotonic() + seconds * tap.SLOW
+        while self.sessions():
+            tap.check(time.monotonic() < end, "sessions do not end")
+            time.sleep(0.05)
+        self.delivered()
+
+    def sessions(self):
+        """How many are open."""
+        done = self.control("--json", "status")
+        tap.check(done.returncode == 0, f"status: {done.stderr!r}")
+        return json.loads(done.stdout)["counters"]["sessions"]["active"]
 
     def target(self, v6=False):
         return f"[{self.host.v6}]:25" if v6 else f"{self.host.v4}:25"

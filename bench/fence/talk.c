@@ -375,8 +375,6 @@ int talk_flood(const struct flood *flood, struct flood_counts *counts, struct er
 		if (talk.open == 0 && flood_over(flood, started, now, counts->attempts + skipped))
 			break;
 		due = flood_due(flood, started, now, counts->attempts + skipped, UINT64_MAX);
-		if (due < flood->together)
-			due = 0;
 		for (unsigned i = 0; due > 0 && i < START_MAX && talk.free != NO_SLOT; i++, due--)
 			start_one(&talk);
 		/* What finds no slot is not made up for later: the rate stays a bound. */
