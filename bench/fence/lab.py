@@ -190,6 +190,12 @@ class Host:
         with self.inside():
             ip(text)
 
+    def cookies(self):
+        """How many SYNs the kernel answered with a cookie, having no room to remember them."""
+        with self.inside(), open("/proc/thread-self/net/netstat", encoding="ascii") as file:
+            names, values = (line.split() for line in file if line.startswith("TcpExt:"))
+        return int(values[names.index("SyncookiesSent")])
+
     @property
     def cpus(self):
         return self.lab.gateway_cpus if self.name.startswith("mx") else self.lab.world_cpus

@@ -89,6 +89,7 @@ def attack_figures(cells, phase, keys):
                cell["refused"][where] / cell["wall_s"] for cell in seen)
                for where in ("kernel", "gateway")},
            "dead_to_quiet": spread(ratios(dead, quiet)),
+           "cookies_a_second": spread(cell["cookies"] / cell["wall_s"] for cell in seen),
            "busy": percent_busy(seen, "busy"), "world": percent_busy(seen, "world")}
     return {**out, **latencies(seen), "kept": out[KEPT[phase]]}
 
@@ -235,6 +236,12 @@ def kept_goals(found, phase):
                        "why": kept_why(phase, modes)}
 
 
+def no_drop_why(row):
+    cookies = row["cookies_a_second"]["median"]
+    return "the gateway stands this flood without a fence" + (
+        f": its kernel answers {cookies:.0f} SYNs a second with cookies" if cookies >= 1 else "")
+
+
 def drop_goals(found, phase):
     """That there is something to keep."""
     for name, modes in found[phase]["attacks"].items():
@@ -245,8 +252,7 @@ def drop_goals(found, phase):
                    "found": f"to {kept['median']:.1%} (most {kept['max']:.1%})", "met": drops,
                    "rounds": rounds_met(kept, lambda one: one < RATE_GOAL),
                    "words": ("shown", "not shown"),
-                   "why": "" if drops else "at this load the gateway stands this flood without a "
-                                            "fence"}
+                   "why": "" if drops else no_drop_why(modes["off"])}
 
 
 def refusal_why(found, mode, floor):
