@@ -252,7 +252,8 @@ def drop_goals(found, phase):
                    "found": f"to {kept['median']:.1%} (most {kept['max']:.1%})", "met": drops,
                    "rounds": rounds_met(kept, lambda one: one < RATE_GOAL),
                    "words": ("shown", "not shown"),
-                   "why": "" if drops else no_drop_why(modes["off"])}
+                   "why": f"{modes['off']['good_failed']} of its messages failed" if drops
+                          else no_drop_why(modes["off"])}
 
 
 def refusal_why(found, mode, floor):
@@ -344,7 +345,7 @@ def head_text(result):
     yield "# The fence, measured"
     yield ""
     yield ("Written by `bench/fence/run`; every figure is of one run on one machine. A figure is "
-           "the median of some rounds, least and greatest in brackets.")
+           "the median of its phase's rounds, least and greatest in brackets.")
     if result["figures"]["foreign_percent"]["median"] > FOREIGN_MAX:
         yield "**Others were busy on this machine: neither a goal met nor one missed counts.**"
     if facts["quick"]:
@@ -428,7 +429,8 @@ def floods_text(result, found):
            "attack in the same round. Latency is from when a message was due to its 250, by the "
            "slower half of the clients; what is late when the window ends has its say in it, but "
            "does not count as kept. The attack tool runs on the world's CPU, and goes behind the "
-           "good host's (nice).")
+           "good host's (nice). Connections that are kept open fill a gateway that has no fence: its "
+           "sessions_max is the default of 10,000, and whoever comes then is answered 421.")
     yield ""
     yield from quiet_text(found["floods"]["quiet"])
     yield from attacks_text(result, "floods", found["floods"]["attacks"])
