@@ -236,6 +236,12 @@ def kept_goals(found, phase):
                        "why": kept_why(phase, modes)}
 
 
+def drop_why(row):
+    late = row["p50_us"]["median"]
+    return (f"{row['good_failed']} of its messages failed"
+            + (f", half of the others took more than {late:.0f} ms" if late else ""))
+
+
 def no_drop_why(row):
     cookies = row["cookies_a_second"]["median"]
     return "the gateway stands this flood without a fence" + (
@@ -252,8 +258,7 @@ def drop_goals(found, phase):
                    "found": f"to {kept['median']:.1%} (most {kept['max']:.1%})", "met": drops,
                    "rounds": rounds_met(kept, lambda one: one < RATE_GOAL),
                    "words": ("shown", "not shown"),
-                   "why": f"{modes['off']['good_failed']} of its messages failed" if drops
-                          else no_drop_why(modes["off"])}
+                   "why": (drop_why if drops else no_drop_why)(modes["off"])}
 
 
 def refusal_why(found, mode, floor):
