@@ -384,6 +384,7 @@ static void loop(struct child *child)
 		fence_turn(child->facts->fence);
 		state_turn(&child->state, child->facts->config);
 		trim_turn(&child->trim);
+		crew_turn(child->crew);
 		if (fds[POLL_CHANNEL].revents != 0)
 			channel_packet(child);
 		parent = parent && !child->aborted;
@@ -412,10 +413,9 @@ static int workers_wait(struct child *child, struct err *err)
 static int workers_start(struct child *child, struct err *err)
 {
 	const struct child_facts *facts = child->facts;
-	const struct config *config = facts->config;
 
-	child->crew =
-		crew_open(facts->workers, (uint32_t)config->listeners_n, config->main.workers_all);
+	child->crew = crew_open(facts->workers, (uint32_t)facts->config->listeners_n,
+		facts->config->main.workers_all);
 	if (child->crew == NULL)
 		return err_set(err, "out of memory");
 	for (uint32_t i = 0; i < facts->workers; i++) {

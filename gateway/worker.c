@@ -28,7 +28,8 @@
 #include "spool/spool.h"
 #include "web/web.h"
 
-#define LOG_FILE_MS         16 /* between two writes to a file */
+#define LOG_FILE_MS         16  /* between two writes to a file */
+#define CROWDED_READY       256 /* messages that could go if there were a connection */
 #define RING_ENTRIES        1024
 #define RING_BUFFERS        256 /* 4 MiB a worker */
 #define RING_IOWQ_BOUNDED   32  /* file operations at a time */
@@ -63,6 +64,7 @@ struct worker {
 	struct wheel_timer log_timer;
 	uint64_t log_ms;      /* the last write began */
 	struct span log_left; /* of the sink's half that is being written */
+	int64_t limits_reached;
 	bool relay_drained;
 	bool aborted;
 };
@@ -157,6 +159,27 @@ static bool drained(struct worker *worker)
 	       !worker->log_cancel.armed;
 }
 
+/*
+ * Is this worker better left alone, however little it does? So it is where mail waits for connections
+ * to next hops, or another limit that each worker has for itself was reached since the last look.
+ */
+static bool crowded(struct worker *worker)
+{
+	static const enum counter limits[] = {COUNTER_SESSIONS_REFUSED_MEMORY,
+		COUNTER_PROXY_FAILED_FULL, COUNTER_WEB_LIMIT_CONNECTIONS,
+		COUNTER_RELAY_DESTINATIONS_FULL, COUNTER_RELAY_TRIPS_FULL, COUNTER_RELAY_RUNS_FULL,
+		COUNTER_RELAY_CONNECTIONS_FULL, COUNTER_RELAY_DIRECTS_FULL, COUNTER_RELAY_DSN_FULL,
+		COUNTER_CALLOUT_LIMIT_RATE, COUNTER_CALLOUT_LIMIT_QUESTIONS,
+		COUNTER_CUTTHROUGH_FULL};
+	int64_t before = worker->limits_reached;
+
+	worker->limits_reached = 0;
+	for (size_t i = 0; i < COUNT_OF(limits); i++)
+		worker->limits_reached += counter_own(limits[i]);
+	return worker->limits_reached != before ||
+	       counter_own(COUNTER_QUEUE_READY) >= CROWDED_READY || spool_crowded(worker->spool);
+}
+
 static void before_wait(void *ctx)
 {
 	struct worker *worker = ctx;
@@ -165,7 +188,7 @@ static void before_wait(void *ctx)
 	spool_turn(worker->spool);
 	log_flush(worker);
 	if (accept_due(worker->accept))
-		accept_look(worker->accept, spool_crowded(worker->spool));
+		accept_look(worker->accept, crowded(worker));
 	if (atomic_load_explicit(&worker->drain, memory_order_relaxed) && drained(worker))
 		ring_stop(worker->ring);
 }

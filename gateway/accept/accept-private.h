@@ -49,16 +49,20 @@ MUST_USE enum proxy_step proxy_parse(struct span in, struct proxy_header *header
 /* ---- crew.c ---- */
 
 /* A worker is full that is at work nearly all the time, or that whoever comes waits for so long. */
-#define CREW_FULL_SHARE   970  /* of a CPU, in thousandths */
-#define CREW_FULL_TURN_US 2000 /* CPU time of a turn, in the mean */
-#define CREW_LOOK_MS      200  /* between two looks of a worker at itself */
-#define CREW_RECENT_MS    600  /* a look that counts */
-#define CREW_SPARE_SHARE  900  /* one worker less would do: the others would be at this at most */
-#define CREW_SPARE_MS     1000 /* for so long */
+#define CREW_FULL_SHARE   970   /* of a CPU, in thousandths */
+#define CREW_FULL_TURN_US 2000  /* CPU time of a turn of the ring, in the mean... */
+#define CREW_BUSY_SHARE   500   /* ...of a worker that is busy at all */
+#define CREW_LOOK_MS      200   /* between two looks of a worker at itself */
+#define CREW_RECENT_MS    600   /* a look that counts */
+#define CREW_SPARE_SHARE  900   /* a smaller size would do: each would be at this at most */
+#define CREW_SPARE_MS     1000  /* for so long, */
+#define CREW_SPARE_MS_MAX 60000 /* or twice as long each time that it grows again... */
+#define CREW_TURN_MS      1000
+#define CREW_HASTY_MS     5000 /* ...within this */
 
 /* A worker takes part from join to leave. Sockets are numbered listener * workers + worker. */
 void crew_join(struct crew *crew, uint32_t worker, struct ring *ring);
-void crew_leave(struct crew *crew, uint32_t worker); /* it holds no socket */
+void crew_leave(struct crew *crew, uint32_t worker); /* it accepts nothing any more */
 
 /* Is the socket this worker's to serve? Any moment may change it; then the worker is woken. */
 bool crew_wants(const struct crew *crew, uint32_t worker, uint32_t socket);
@@ -67,7 +71,7 @@ MUST_USE bool crew_claim(struct crew *crew, uint32_t worker, uint32_t socket);
 void crew_release(struct crew *crew, uint32_t worker, uint32_t socket);
 
 /* accept_due(), accept_look(): on the worker's thread. */
-MUST_USE bool crew_due(struct crew *crew, uint32_t worker, uint64_t now_ms);
+MUST_USE bool crew_due(const struct crew *crew, uint32_t worker, uint64_t now_ms);
 void crew_look(struct crew *crew, uint32_t worker, uint64_t now_ms, bool crowded);
 /* The part of crew_look() that does not measure, but decides. */
 void crew_measured(struct crew *crew, uint32_t worker, uint64_t now_ms, uint32_t share, bool full);

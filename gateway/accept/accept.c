@@ -265,8 +265,6 @@ static void accept_done(struct op *op, int res, uint32_t flags)
 			accepted(port, res);
 	} else if (res == -EINVAL) {
 		return; /* it listens no more: the gateway ends, and this worker is told next */
-	} else if (res == -EMFILE || res == -ENFILE || res == -ENOBUFS || res == -ENOMEM) {
-		pause_start(port->accept, -res);
 	} else if (res != -ECANCELED && res != -ECONNABORTED && res != -EINTR && res != -EAGAIN) {
 		pause_start(port->accept, -res);
 	}

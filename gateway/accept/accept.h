@@ -24,6 +24,7 @@ struct crew;
 MUST_USE struct crew *crew_open(uint32_t workers, uint32_t listeners, bool all);
 void crew_close(struct crew *crew); /* NULL too; every accept is closed */
 uint32_t crew_size(const struct crew *crew);
+void crew_turn(struct crew *crew); /* now and then, on the control thread */
 
 /* ---- accept.c ---- */
 

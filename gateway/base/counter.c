@@ -34,6 +34,12 @@ void count_add(enum counter counter, int64_t n)
 		value, atomic_load_explicit(value, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
+int64_t counter_own(enum counter counter)
+{
+	return mine != NULL ? atomic_load_explicit(&mine->values[counter], memory_order_relaxed)
+			    : 0;
+}
+
 int64_t counter_sum(enum counter counter)
 {
 	unsigned n = atomic_load(&sets_claimed);

@@ -38,6 +38,9 @@ static inline void count(enum counter counter)
 	count_add(counter, 1);
 }
 
+/* What this thread has added. */
+int64_t counter_own(enum counter counter);
+
 /* The sum over all threads, those that ended included. */
 int64_t counter_sum(enum counter counter);
 

@@ -40,6 +40,7 @@ struct ring {
 	uint32_t armed; /* ops, the wake op included */
 	uint32_t lazy;  /* lazy sends since the last wait: their ends are no reason to wake */
 	uint64_t now_ms;
+	uint64_t turns;
 
 	struct ring_features features;
 	struct ring_buffers buffers;

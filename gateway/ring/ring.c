@@ -273,6 +273,7 @@ void ring_run(struct ring *ring, void (*before_wait)(void *ctx), void *ctx)
 
 		submit_and_wait(ring, wait_ms != 0 && !ready(ring), wait_ms);
 		ring->now_ms = clock_ms();
+		ring->turns++;
 		run(ring, reap(ring));
 		parked_run(ring);
 		wheel_run(&ring->wheel, ring->now_ms);
@@ -288,6 +289,11 @@ void ring_stop(struct ring *ring)
 uint64_t ring_now_ms(const struct ring *ring)
 {
 	return ring->now_ms;
+}
+
+uint64_t ring_turns(const struct ring *ring)
+{
+	return ring->turns;
 }
 
 struct wheel *ring_wheel(struct ring *ring)

@@ -113,6 +113,7 @@ void spool_queue_add(struct spool *spool, struct spool_item *item)
 	*at = item;
 	list_push_back(after != NULL ? &after->node : &spool->entries, &item->entry.node);
 	spool->entries_n++;
+	atomic_fetch_add_explicit(&spool->store->messages, 1, memory_order_relaxed);
 	item->shard->items_n++;
 	count(COUNTER_SPOOL_MESSAGES);
 }
@@ -126,6 +127,7 @@ void spool_queue_remove(struct spool *spool, struct spool_item *item)
 	*at = merge(item->left, item->right);
 	list_remove(&item->entry.node);
 	spool->entries_n--;
+	atomic_fetch_sub_explicit(&spool->store->messages, 1, memory_order_relaxed);
 	item->shard->items_n--;
 	count_add(COUNTER_SPOOL_MESSAGES, -1);
 }

@@ -411,7 +411,6 @@ struct spool {
 	const struct spool_settings *settings;
 	struct store *store;
 	uint32_t worker;
-	uint32_t items_max;
 	uint64_t id_last;
 	struct pool messages;
 	struct pool blocks;

@@ -26,11 +26,10 @@
 #include "base/counter.h"
 #include "base/event.h"
 
-#define ID_WORKER_SHIFT  8   /* an id is time in us, then the worker */
-#define DISK_BLOCK       512 /* unit of st_blocks */
-#define CROWDED_MESSAGES 256
-#define CROWDED_PART     4 /* of the memory, not counting what is only kept */
-#define BLOCKS_MIN       2 /* a worker's share of the memory: with less no message could begin */
+#define ID_WORKER_SHIFT 8   /* an id is time in us, then the worker */
+#define DISK_BLOCK      512 /* unit of st_blocks */
+#define CROWDED_PART    4   /* of the memory, not counting what is only kept */
+#define BLOCKS_MIN      2   /* a worker's share of the memory: with less no message could begin */
 
 /* ---- opening ---- */
 
@@ -134,9 +133,6 @@ int spool_open(struct spool **out, const struct spool_settings *settings, struct
 	spool->settings = settings;
 	spool->store = store;
 	spool->worker = worker;
-	spool->items_max = settings->messages_max / workers;
-	if (spool->items_max == 0)
-		spool->items_max = 1;
 	pool_open(&spool->messages, sizeof(struct spool_message), SPOOL_FILLING_MAX);
 	blocks_max = settings->memory_bytes_max / workers / SPOOL_BLOCK_BYTES;
 	pool_open(&spool->blocks, sizeof(struct spool_block),
@@ -224,6 +220,7 @@ void spool_close(struct spool *spool)
 	for (uint32_t i = 0; i < spool->logs_n; i++)
 		spool_copies_free(spool->logs[i]);
 	count_add(COUNTER_SPOOL_MESSAGES, -(int64_t)spool->entries_n);
+	atomic_fetch_sub(&spool->store->messages, spool->entries_n);
 	kept_free(spool);
 	items_free(&spool->entries);
 	for (uint32_t i = 0; i < spool->logs_n; i++)
@@ -305,15 +302,16 @@ int spool_ready(struct spool *spool)
 
 	spool_look(spool);
 	error = health(spool);
-	if (error == 0 && spool->entries_n + spool->messages.live >= spool->items_max)
+	if (error == 0 && atomic_load_explicit(&spool->store->messages, memory_order_relaxed) +
+					  spool->messages.live >=
+				  spool->settings->messages_max)
 		error = -ENOSPC;
 	return error;
 }
 
 bool spool_crowded(const struct spool *spool)
 {
-	return spool->entries_n >= CROWDED_MESSAGES ||
-	       spool->blocks.live - spool->kept_blocks > spool->blocks.max / CROWDED_PART ||
+	return spool->blocks.live - spool->kept_blocks > spool->blocks.max / CROWDED_PART ||
 	       health(spool) != 0;
 }
 

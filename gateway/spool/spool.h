@@ -78,8 +78,8 @@ MUST_USE int spool_open(struct spool **out, const struct spool_settings *setting
 void spool_close(struct spool *spool); /* no message may be left, spool_idle() must hold */
 /* No message under way and nothing waits to be written: attempts reported before are on disk. */
 bool spool_idle(const struct spool *spool);
-/* Mail waits here for what each worker has its own part of (connections to next hops, memory), or none
- * can be taken: another worker's spool may do better. */
+/* Much of this worker's share of the memory is in use, or its shard cannot be written: another's may do
+ * better. */
 bool spool_crowded(const struct spool *spool);
 
 /* At the end of every turn of the loop (ring_run's before_wait): starts the commits that are due. */

@@ -6,6 +6,8 @@
 #ifndef POSTERN_STORE_PRIVATE_H
 #define POSTERN_STORE_PRIVATE_H
 
+#include <stdatomic.h>
+
 #include "spool/format.h"
 #include "spool/spool.h"
 #include "spool/store.h"
@@ -22,6 +24,7 @@ struct store {
 	struct spool_shard **shards; /* [number], STORE_SHARDS_MAX; NULL where there is none */
 	uint32_t shards_n;           /* highest number + 1 */
 	uint32_t workers;            /* of the recovery */
+	_Atomic uint64_t messages;   /* in the queues of all workers */
 };
 
 /* One file of the log. */

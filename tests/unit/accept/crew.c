@@ -6,9 +6,10 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include <time.h>
+
 #include "accept/accept-private.h"
 #include "accept/accept.h"
-#include "base/clock.h"
 #include "base/counter.h"
 
 #define WORKERS   5
@@ -69,15 +70,15 @@ Test(accept_crew, grows_while_half_is_full)
 		{"f----", 2},
 		{"-9---", 2}, /* what was said before it grew no longer counts */
 		{"99---", 2},
-		{"9f---", 4},
-		{"f999-", 4},
-		{"ff99-", 5},
+		{"f9---", 3},
+		{"999--", 3},
+		{"9f9--", 5}, /* one of the two with two sockets */
 		{"fffff", 5},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(steps); i++) {
 		look(steps[i].all);
-		cr_expect_eq(crew_size(crew), steps[i].size, "step %zu", i);
+		cr_expect_eq(crew_size(crew), steps[i].size, "step %zu: %u", i, crew_size(crew));
 	}
 	cr_expect_eq(counter_sum(COUNTER_ACCEPT_WORKERS), WORKERS);
 }
@@ -91,28 +92,29 @@ Test(accept_crew, what_outsiders_say_does_not_make_it_larger)
 Test(accept_crew, old_words_do_not_count)
 {
 	look("f----");
-	look("9f---"); /* 4 */
-	look("f----");
-	look_for("-1---", CREW_RECENT_MS);
-	cr_expect_eq(crew_size(crew), 4, "one of four was full, and not lately");
+	look("f9---");
+	cr_assert_eq(crew_size(crew), 3);
+	crew_measured(crew, 4, now_ms, 1000, true);
+	look_for("000--", CREW_SPARE_MS);
+	cr_expect_eq(crew_size(crew), 3, "full is never spare");
+	look_for("000--", CREW_RECENT_MS);
+	cr_expect_eq(crew_size(crew), 2, "but that was long ago");
 }
 
-Test(accept_crew, shrinks_by_one_when_that_would_have_done)
+Test(accept_crew, shrinks_to_what_would_have_done)
 {
 	look("f----");
-	look("ff---");
-	cr_assert_eq(crew_size(crew), 4);
-	look_for("9993-", 3 * CREW_SPARE_MS);
-	cr_expect_eq(crew_size(crew), 4, "three would be at 100 %%");
-	look_for("7772-", CREW_SPARE_MS - STEP_MS);
-	cr_expect_eq(crew_size(crew), 4, "not yet");
-	look("7772-");
-	cr_expect_eq(crew_size(crew), 3);
-	look_for("8720-", CREW_SPARE_MS + STEP_MS);
+	look("f9---");
+	cr_assert_eq(crew_size(crew), 3);
+	look_for("556--", 3 * CREW_SPARE_MS);
+	cr_expect_eq(crew_size(crew), 3, "of two, one would be above 0.9");
+	look_for("554--", CREW_SPARE_MS - STEP_MS);
+	cr_expect_eq(crew_size(crew), 3, "not yet");
+	look_for("554--", 2 * STEP_MS);
 	cr_expect_eq(crew_size(crew), 2);
 	look_for("64---", 3 * CREW_SPARE_MS);
 	cr_expect_eq(crew_size(crew), 2, "one alone would be full");
-	look_for("54---", CREW_SPARE_MS);
+	look_for("54---", CREW_SPARE_MS + STEP_MS);
 	cr_expect_eq(crew_size(crew), 1);
 	look_for("00---", 3 * CREW_SPARE_MS);
 	cr_expect_eq(crew_size(crew), 1);
@@ -123,8 +125,78 @@ Test(accept_crew, a_worker_that_has_left_and_is_busy_yet_counts)
 	look("f----");
 	look_for("1-9--", 3 * CREW_SPARE_MS);
 	cr_expect_eq(crew_size(crew), 2, "1.0 of a CPU");
-	look_for("f-1--", 3 * CREW_SPARE_MS);
-	cr_expect_gt(crew_size(crew), 2, "full is never spare");
+}
+
+Test(accept_crew, a_worker_that_says_nothing_is_not_idle)
+{
+	look("f----");
+	look_for("-2---", 10 * CREW_SPARE_MS);
+	cr_expect_eq(crew_size(crew), 2, "0 hangs, perhaps");
+	look_for("02---", CREW_SPARE_MS + STEP_MS);
+	cr_expect_eq(crew_size(crew), 1, "it was only idle");
+}
+
+Test(accept_crew, clocks_of_workers_differ)
+{
+	look("f----");
+	crew_measured(crew, 1, now_ms + 1, 0, false);
+	crew_measured(crew, 0, now_ms, 0, false);
+	cr_expect_eq(crew_size(crew), 2, "no time has passed");
+}
+
+Test(accept_crew, it_does_not_go_up_and_down_all_the_time)
+{
+	uint64_t began = now_ms;
+	uint32_t changes = 0;
+
+	while (now_ms < began + 20 * CREW_SPARE_MS) {
+		uint32_t size = crew_size(crew);
+
+		look(size == 1 ? "f----" : "44---");
+		changes += crew_size(crew) != size;
+	}
+	cr_expect_leq(changes, 10, "%u in 20 s", changes);
+	cr_expect_geq(changes, 4, "%u: it tries", changes);
+}
+
+/* `load` CPUs of work, spread over the sockets; who has more than a CPU can do is full. */
+static void work(struct crew *of, uint32_t workers, double load)
+{
+	now_ms += STEP_MS;
+	for (uint32_t i = 0; i < workers; i++) {
+		uint32_t sockets = 0;
+		double share;
+
+		for (uint32_t socket = 0; socket < workers; socket++)
+			sockets += crew_wants(of, i, socket);
+		share = load * sockets / workers;
+		crew_measured(of, i, now_ms + i % 3, (uint32_t)(share < 1 ? share * 1000 : 1000),
+			share >= 0.97);
+	}
+}
+
+Test(accept_crew, wherever_it_comes_to_rest_nobody_is_full)
+{
+	for (uint32_t workers = 2; workers <= 16; workers++) {
+		for (double load = 0.1; load < 0.95 * workers; load += 0.1) {
+			struct crew *other = crew_open(workers, 1, false);
+			uint32_t size, most;
+
+			cr_assert_not_null(other);
+			for (uint32_t i = 0; i < 100; i++)
+				work(other, workers, load);
+			size = crew_size(other);
+			most = (workers + size - 1) / size;
+			cr_expect(load * most / workers < 0.97 || size == workers,
+				"%.1f CPUs of work, %u workers: a crew of %u", load, workers, size);
+			for (uint32_t i = 0; i < 100; i++) {
+				work(other, workers, load);
+				cr_expect_eq(crew_size(other), size,
+					"%.1f CPUs of work, %u workers", load, workers);
+			}
+			crew_close(other);
+		}
+	}
 }
 
 Test(accept_crew, sockets_go_round_the_crew)
@@ -206,7 +278,7 @@ Test(accept_crew, whose_sockets_change_is_woken)
 	crew_release(crew, 0, 1);
 	woken(rings[1]);
 	cr_expect(crew_claim(crew, 1, 1));
-	look_for("00---", CREW_SPARE_MS);
+	look_for("00---", CREW_SPARE_MS + STEP_MS);
 	cr_expect_eq(crew_size(crew), 1);
 	woken(rings[0]);
 	woken(rings[1]);
@@ -231,19 +303,53 @@ Test(accept_crew, all_is_all)
 	crew_close(fixed);
 }
 
+static uint64_t cpu_ms(void)
+{
+	struct timespec ts;
+
+	cr_assert(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts) == 0);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static void burn(uint64_t ms)
+{
+	uint64_t began = cpu_ms();
+
+	while (cpu_ms() < began + ms)
+		;
+}
+
+/* The time is what the test says; the CPU time is the thread's own, whatever else the machine does. */
 Test(accept_crew, a_look_measures_the_thread)
 {
 	struct ring *ring = member(0);
-	volatile uint64_t sum = 0;
-	uint64_t began;
+	uint64_t at_ms = ring_now_ms(ring);
 
-	began = clock_ms();
-	while (clock_ms() < began + CREW_LOOK_MS + 10)
-		sum += clock_ms();
-	cr_assert(crew_due(crew, 0, clock_ms()));
-	crew_look(crew, 0, clock_ms(), false);
-	cr_expect_eq(crew_size(crew), 2, "one turn of 200 ms is a long one");
-	cr_expect_not(crew_due(crew, 0, clock_ms()), "just looked");
+	cr_expect_not(crew_due(crew, 0, at_ms + CREW_LOOK_MS - 1));
+	cr_expect(crew_due(crew, 0, at_ms + CREW_LOOK_MS));
+	burn(CREW_LOOK_MS);
+	at_ms += 2 * CREW_LOOK_MS;
+	crew_look(crew, 0, at_ms, false);
+	cr_expect_eq(crew_size(crew), 1, "half of a CPU");
+	cr_expect_not(crew_due(crew, 0, at_ms), "just looked");
+	burn(CREW_LOOK_MS + 1);
+	crew_look(crew, 0, at_ms + CREW_LOOK_MS, false);
+	cr_expect_eq(crew_size(crew), 2, "a whole one");
+	woken(ring);
+	crew_leave(crew, 0);
+	ring_close(ring);
+}
+
+Test(accept_crew, long_turns_are_full)
+{
+	struct ring *ring = member(0);
+	uint64_t at_ms = ring_now_ms(ring);
+
+	ring_wake(ring);
+	woken(ring); /* a turn or two */
+	burn(CREW_LOOK_MS);
+	crew_look(crew, 0, at_ms + CREW_LOOK_MS * 3 / 2, false);
+	cr_expect_eq(crew_size(crew), 2, "two thirds of a CPU in one turn");
 	woken(ring);
 	crew_leave(crew, 0);
 	ring_close(ring);
@@ -253,8 +359,7 @@ Test(accept_crew, crowded_is_full)
 {
 	struct ring *ring = member(0);
 
-	cr_assert(crew_due(crew, 0, clock_ms() + CREW_LOOK_MS));
-	crew_look(crew, 0, clock_ms() + CREW_LOOK_MS, true);
+	crew_look(crew, 0, ring_now_ms(ring) + CREW_LOOK_MS, true);
 	cr_expect_eq(crew_size(crew), 2);
 	woken(ring);
 	crew_leave(crew, 0);
