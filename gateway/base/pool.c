@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* pool.c -- see pool.h. A slab is one mmap of about 256 KiB, headed by a link to the one before. */
+/* pool.c -- see pool.h. A slab is one mmap of about 256 KiB, headed by a link to the one before;
+ * one of pages is a huge page (2 MiB), the last one of a pool less. */
 #include "base/pool.h"
 
 #include <sys/mman.h>
 
 #include "base/poison.h"
 
-#define POOL_SLAB_BYTES   (256 * 1024)
-#define POOL_HEADER_BYTES 64
+#define POOL_SLAB_BYTES      (256 * 1024)
+#define POOL_HUGE_SLAB_BYTES (2 * 1024 * 1024) /* of pages; aligned to it, too */
+#define POOL_HEADER_BYTES    64
 
 struct pool_slab {
 	struct pool_slab *next;
@@ -23,27 +25,68 @@ void pool_open(struct pool *pool, size_t object_bytes, uint32_t max)
 	};
 }
 
+void pool_open_pages(struct pool *pool, size_t object_bytes, uint32_t max)
+{
+	ASSERT(object_bytes % POOL_PAGE_BYTES == 0 && object_bytes < POOL_HUGE_SLAB_BYTES);
+	pool_open(pool, object_bytes, max);
+	pool->pages = true;
+}
+
+static size_t header_bytes(const struct pool *pool)
+{
+	return pool->pages ? POOL_PAGE_BYTES : POOL_HEADER_BYTES;
+}
+
 static uint32_t slab_objects(const struct pool *pool)
 {
-	uint32_t n = (POOL_SLAB_BYTES - POOL_HEADER_BYTES) / pool->object_bytes;
+	size_t bytes = pool->pages ? POOL_HUGE_SLAB_BYTES : POOL_SLAB_BYTES;
+	uint32_t n = (uint32_t)(bytes - header_bytes(pool)) / pool->object_bytes;
 
+	if (pool->pages && n > pool->max - pool->made)
+		n = pool->max - pool->made;
 	return n == 0 ? 1 : n;
+}
+
+static void *map(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* A huge page where it fills one: mapped with as much again, of which what is not aligned goes. */
+static void *map_pages(size_t bytes)
+{
+	const size_t huge = POOL_HUGE_SLAB_BYTES;
+	uint8_t *p = map(bytes <= huge / 2 ? bytes : 2 * huge);
+	size_t before;
+
+	if (p == NULL || bytes <= huge / 2)
+		return p;
+	before = (huge - (uintptr_t)p % huge) % huge;
+	if (before > 0)
+		munmap(p, before);
+	munmap(p + before + bytes, 2 * huge - before - bytes);
+	(void)madvise(p + before, bytes, MADV_HUGEPAGE);
+	return p + before;
 }
 
 static bool pool_grow(struct pool *pool)
 {
 	uint32_t n = slab_objects(pool);
-	size_t bytes = POOL_HEADER_BYTES + (size_t)n * pool->object_bytes;
+	size_t bytes = header_bytes(pool) + (size_t)n * pool->object_bytes;
 	struct pool_slab *slab;
 
-	slab = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (slab == MAP_FAILED)
+	if (pool->pages && bytes > POOL_HUGE_SLAB_BYTES / 2)
+		bytes = POOL_HUGE_SLAB_BYTES;
+	slab = pool->pages ? map_pages(bytes) : map(bytes);
+	if (slab == NULL)
 		return false;
 	slab->next = pool->slabs;
 	slab->bytes = bytes;
 	pool->slabs = slab;
 	for (uint32_t i = n; i-- > 0;) {
-		void **object = (void **)((char *)slab + POOL_HEADER_BYTES +
+		void **object = (void **)((char *)slab + header_bytes(pool) +
 					  (size_t)i * pool->object_bytes);
 
 		*object = pool->free;

@@ -15,6 +15,7 @@ struct pool_slab;
 struct pool {
 	void *free;
 	struct pool_slab *slabs;
+	bool pages;            /* objects begin at POOL_PAGE_BYTES */
 	uint32_t object_bytes; /* rounded up to 16 */
 	uint32_t live;
 	uint32_t made;
@@ -22,6 +23,11 @@ struct pool {
 };
 
 void pool_open(struct pool *pool, size_t object_bytes, uint32_t max);
+
+/* The same for whole pages of memory, as disks take them by themselves; in huge pages where there are
+ * enough of them, which cost less to hand to a device. */
+#define POOL_PAGE_BYTES 4096
+void pool_open_pages(struct pool *pool, size_t object_bytes, uint32_t max);
 
 /* NULL when `max` objects are alive or memory is short; contents are undefined. */
 MUST_USE void *pool_get(struct pool *pool);

@@ -32,6 +32,33 @@ Test(pool, gives_out_max_distinct_aligned_objects_and_no_more)
 	pool_close(&pool);
 }
 
+/* The last of a pool's slabs is no larger than what it has to give. */
+Test(pool, objects_of_whole_pages)
+{
+	static const uint32_t maxima[] = {1, 3, 60, 127, 128, 300};
+	static uint8_t *objects[300];
+
+	for (size_t row = 0; row < COUNT_OF(maxima); row++) {
+		struct pool pool;
+
+		pool_open_pages(&pool, 4 * POOL_PAGE_BYTES, maxima[row]);
+		for (uint32_t i = 0; i < maxima[row]; i++) {
+			objects[i] = pool_get(&pool);
+			cr_assert(objects[i] != NULL);
+			cr_assert(eq(sz, (uintptr_t)objects[i] % POOL_PAGE_BYTES, 0));
+			memset(objects[i], (int)(i & 0xff), 4 * POOL_PAGE_BYTES);
+		}
+		cr_assert(pool_get(&pool) == NULL);
+		cr_assert(eq(u32, pool.made, maxima[row]));
+		for (uint32_t i = 0; i < maxima[row]; i++) {
+			cr_assert(objects[i][0] == (i & 0xff));
+			cr_assert(objects[i][4 * POOL_PAGE_BYTES - 1] == (i & 0xff));
+			pool_put(&pool, objects[i]);
+		}
+		pool_close(&pool);
+	}
+}
+
 Test(pool, what_was_put_back_is_given_out_again_without_new_memory)
 {
 	struct pool pool;
