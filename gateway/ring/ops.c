@@ -33,6 +33,15 @@ static void select_buffers(struct op *op, struct io_uring_sqe *sqe)
 	sqe->buf_group = RING_BUFFER_GROUP;
 }
 
+void ring_recv_wide(struct ring *ring, struct op *op, int fd)
+{
+	struct io_uring_sqe *sqe = ring_op_arm(ring, op);
+
+	io_uring_prep_recv(sqe, fd, NULL, RING_WIDE_BYTES, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = RING_WIDE_GROUP;
+}
+
 void ring_recv_multi(struct ring *ring, struct op *op, int fd)
 {
 	struct io_uring_sqe *sqe = ring_op_arm(ring, op);
@@ -189,6 +198,12 @@ void ring_writev_sync(struct ring *ring, struct op *op, int fd, const struct iov
 void ring_read(struct ring *ring, struct op *op, int fd, void *p, size_t n, uint64_t offset)
 {
 	io_uring_prep_read(ring_op_arm(ring, op), fd, p, len_of(n), offset);
+}
+
+void ring_readv(struct ring *ring, struct op *op, int fd, const struct iovec *iov, unsigned n,
+	uint64_t offset)
+{
+	io_uring_prep_readv(ring_op_arm(ring, op), fd, iov, n, offset);
 }
 
 void ring_fallocate(struct ring *ring, struct op *op, int fd, int mode, uint64_t offset, uint64_t n)

@@ -14,6 +14,7 @@
 #include "ring/ring.h"
 
 #define RING_BUFFER_GROUP 0
+#define RING_WIDE_GROUP   1
 
 struct completion {
 	struct op *op;
@@ -23,10 +24,11 @@ struct completion {
 
 struct ring_buffers {
 	struct io_uring_buf_ring *shared; /* with the kernel: one entry a free buffer */
-	uint8_t *memory;                  /* count * RING_BUFFER_BYTES */
+	uint8_t *memory;                  /* count * bytes */
 	struct ring_buffer *table;
 	bool *held; /* a completion gave it out and nobody has given it back */
 	uint32_t count;
+	uint32_t bytes;       /* of each */
 	uint32_t free;        /* not held: the kernel's and the unpublished ones */
 	uint32_t unpublished; /* entered into `shared`, tail not yet advanced */
 };
@@ -44,6 +46,7 @@ struct ring {
 
 	struct ring_features features;
 	struct ring_buffers buffers;
+	struct ring_buffers wide;
 
 	struct list parked;    /* ops whose -ENOBUFS is held back, oldest first */
 	struct list cancelled; /* parked ops to be ended with -ECANCELED */

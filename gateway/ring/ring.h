@@ -36,7 +36,7 @@ struct op {
 	op_done_fn *done;
 	bool armed;
 	/* The ring's own; zero at first. */
-	bool selects;     /* takes provided buffers */
+	bool selects;     /* takes provided buffers, and waits for one */
 	bool parked;      /* its -ENOBUFS is held back until a buffer is free */
 	struct list node; /* among the parked ones, or those that complete soon */
 };
@@ -54,6 +54,10 @@ struct ring_time {
 /* One provided buffer: payload space for a full TLS record's plaintext plus recvmsg header and
  * cmsg. */
 #define RING_BUFFER_BYTES (16384 + 128)
+/* One of those for bodies that come by the megabyte: fewer receives, and fewer words to the sender
+ * that there is room again. */
+#define RING_WIDE_BYTES   (128 * 1024)
+#define RING_WIDE_BUFFERS 8
 #define RING_LAZY_MS      1
 #define RING_CMSG_BYTES   24 /* CMSG_SPACE(1): the record type */
 
@@ -117,7 +121,11 @@ void ring_accept(struct ring *ring, struct op *op, int fd);
  * again at once does not spin, however long the holders keep their buffers. */
 void ring_recv_multi(struct ring *ring, struct op *op, int fd);
 
-/* The same by recvmsg with room for a control message: under kTLS tells the record type.
+/* One receive into a wide buffer, taken when octets are there. -ENOBUFS comes at once: others have
+ * them, and ring_recv_multi() is the way for now. */
+void ring_recv_wide(struct ring *ring, struct op *op, int fd);
+
+/* ring_recv_multi() by recvmsg with room for a control message: under kTLS tells the record type.
  * See ring_msg_parse(). `msg` must stay valid while the op is armed; ring_msg_init() prepares it.
  * End of stream: no RING_MORE, res = the bare header and a buffer with an empty payload (6.1
  * and 6.18 do so), or res 0 without a buffer.
@@ -174,6 +182,8 @@ void ring_writev(struct ring *ring, struct op *op, int fd, const struct iovec *i
 void ring_writev_sync(struct ring *ring, struct op *op, int fd, const struct iovec *iov, unsigned n,
 	uint64_t offset);
 void ring_read(struct ring *ring, struct op *op, int fd, void *p, size_t n, uint64_t offset);
+void ring_readv(struct ring *ring, struct op *op, int fd, const struct iovec *iov, unsigned n,
+	uint64_t offset);
 void ring_fallocate(
 	struct ring *ring, struct op *op, int fd, int mode, uint64_t offset, uint64_t n);
 /* The page cache lets go of what it has of the file. */
