@@ -154,13 +154,20 @@ size_t tls_conn_want(const struct tls_conn *conn)
 	return tls_framing_want(&conn->half[TLS_DIRECTION_RX].framing, &conn->flight);
 }
 
+/* Nearly always there are none, and looking is cheaper than clearing. */
+static void complaints_forget(void)
+{
+	if (ERR_peek_error() != 0)
+		ERR_clear_error();
+}
+
 static void call_begin(struct tls_conn *conn, struct span *in, struct buf *out)
 {
 	ASSERT(conn->ssl != NULL && conn->in == NULL);
 	conn->in = in;
 	conn->out = out;
 	tls_witness_for(conn);
-	ERR_clear_error();
+	complaints_forget();
 }
 
 static void call_end(struct tls_conn *conn)
@@ -168,7 +175,7 @@ static void call_end(struct tls_conn *conn)
 	conn->in = NULL;
 	conn->out = NULL;
 	tls_witness_for(NULL);
-	ERR_clear_error();
+	complaints_forget();
 }
 
 static enum tls_step fail(struct tls_conn *conn)
