@@ -114,6 +114,7 @@ COUNTER(SPOOL_BATCH_MESSAGES, counter, "postern_spool_committed_messages_total",
 COUNTER(SPOOL_FAILED_BATCHES, counter, "postern_spool_failed_batches_total", "", "Commits that failed: nobody of them was answered 250.")
 COUNTER(SPOOL_FAILING, gauge, "postern_spool_failing", "", "Workers whose store cannot be written to now (MAIL is answered 451).")
 COUNTER(SPOOL_LARGE, counter, "postern_spool_large_total", "", "Messages that went to a file of their own.")
+COUNTER(SPOOL_LARGE_DIRECT_BYTES, counter, "postern_spool_large_direct_bytes_total", "", "Octets written to such files past the page cache.")
 COUNTER(SPOOL_ATTEMPTS, counter, "postern_spool_attempts_total", "", "Delivery attempts noted for the log.")
 COUNTER(SPOOL_NOTES_LOST, counter, "postern_spool_notes_lost_total", "", "Attempts and ends of messages that the log could not take; a restart may deliver again.")
 COUNTER(SPOOL_COPIES, counter, "postern_spool_copies_total", "", "Messages moved to the head of a log so that an old segment could go.")

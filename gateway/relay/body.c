@@ -2,9 +2,13 @@
 /*
  * body.c -- a message's octets onto a connection.
  *
- *	BDAT	"BDAT n LAST", then the octets as they are; from a file of RELAY_SPLICE_MIN octets or
- *		more through a pipe, where the socket takes plaintext (no TLS, or kTLS)
+ *	BDAT	"BDAT n LAST", then the octets as they are. RELAY_SPLICE_MIN or more of them, where the
+ *		socket takes plaintext (no TLS, or kTLS), are not copied on their way to it: from memory
+ *		they are sent from there, from a file they go through a pipe
  *	DATA	dots stuffed, line ends made CRLF, then the dot
+ *
+ * A file that is not in the page cache is read past it, in pieces as large as the spool's loan, and
+ * what was read is memory to the rest. Without a loan it is read like any other.
  *
  * Only what DATA makes of a message can end it: a CR or LF that stands alone would be taken for a
  * line end by some servers and for nothing by others (SMTP smuggling), so it becomes CRLF here.
@@ -78,6 +82,34 @@ static void file_read(struct relay_client *client, uint64_t at)
 		min_size(sizeof(client->file_storage), from->n - at), from->offset + at);
 }
 
+/* All that the loan holds, or all there is. */
+static void loan_read(struct relay_client *client)
+{
+	const struct relay_client_body *body = &client->body;
+	uint64_t blocks = (body->from->n - body->at + SPOOL_BLOCK_BYTES - 1) / SPOOL_BLOCK_BYTES;
+
+	ring_readv(relay_client_ring(client), &client->file, body->from->fd, client->loan.iov,
+		(unsigned)min_size(blocks, SPOOL_LOAN_BLOCKS), body->from->offset + body->at);
+}
+
+/* res octets of the loan are `vec`. Where they end within a page and more follow, those cannot be had
+ * past the page cache. */
+static void loan_filled(struct relay_client *client, size_t res)
+{
+	const struct relay_client_body *body = &client->body;
+
+	if (body->at < body->from->n && res % SPOOL_BLOCK_BYTES != 0)
+		(void)!spool_direct_set(body->from->fd, false);
+	client->vec_i = client->vec_n = 0;
+	for (; res > 0; client->vec_n++) {
+		struct iovec *piece = &client->vec[client->vec_n];
+
+		*piece = client->loan.iov[client->vec_n];
+		piece->iov_len = min_size(piece->iov_len, res);
+		res -= piece->iov_len;
+	}
+}
+
 static void file_splice(struct relay_client *client)
 {
 	const struct relay_client_body *body = &client->body;
@@ -99,7 +131,9 @@ void relay_body_file_done(struct op *op, int res, uint32_t flags)
 			res == 0 ? "the file is too short" : strerror(-res));
 	} else if (res > 0) {
 		body->at += (uint32_t)res;
-		if (body->splice)
+		if (client->loan.first != NULL)
+			loan_filled(client, (size_t)res);
+		else if (body->splice)
 			client->piped += (uint32_t)res;
 		else
 			body->chunk = span_of(client->file_storage, (size_t)res);
@@ -114,10 +148,17 @@ static bool chunk_next(struct relay_client *client)
 	const struct spool_body *from = body->from;
 
 	while (body->chunk.n == 0) {
+		if (client->vec_i < client->vec_n) {
+			body->chunk = relay_wire_vec_take(client);
+			continue;
+		}
 		if (body->at == from->n || client->file.armed)
 			return false;
 		if (from->fd >= 0) {
-			file_read(client, body->at);
+			if (client->loan.first != NULL)
+				loan_read(client);
+			else
+				file_read(client, body->at);
 			return false;
 		}
 		ASSERT(body->iov_i < from->iov_n);
@@ -156,20 +197,44 @@ void relay_body_scan(struct relay_client *client)
 
 /* ---- stage BODY ---- */
 
+/* Memory to read into past the page cache, if that is of use and can be had. */
+static void loan_take(struct relay_client *client)
+{
+	const struct spool_body *from = client->body.from;
+
+	if (from->fd < 0 || !from->uncached || from->offset != 0 || from->n < RELAY_SPLICE_MIN ||
+		!spool_loan_take(client->relay->facts.spool, &client->loan))
+		return;
+	if (!spool_direct_set(from->fd, true))
+		relay_body_release(client);
+}
+
+void relay_body_release(struct relay_client *client)
+{
+	if (client->loan.first == NULL)
+		return;
+	(void)!spool_direct_set(client->body.from->fd, false); /* others may read it, too */
+	spool_loan_return(client->relay->facts.spool, &client->loan);
+}
+
 void relay_body_begin(struct relay_client *client)
 {
 	struct relay_client_body *body = &client->body;
 	const struct spool_body *from = body->from;
+	bool plain = !client->tls_up || client->ktls_tx;
 
 	relay_client_stage_set(client, CLIENT_STAGE_BODY);
+	loan_take(client);
 	body->bdat = client->can & CLIENT_CAN_CHUNKING;
 	if (!body->bdat)
 		return;
 	if (!buf_puts(&client->out, "BDAT ") || !buf_put_u64(&client->out, from->n, 1) ||
 		!buf_puts(&client->out, " LAST\r\n"))
 		relay_client_end(client, CLIENT_END_LOCAL, "no room for BDAT");
-	body->splice = from->fd >= 0 && from->n >= RELAY_SPLICE_MIN &&
-		       (!client->tls_up || client->ktls_tx) && relay_wire_pipe(client);
+	if (!plain || from->n < RELAY_SPLICE_MIN)
+		return;
+	body->vector = from->fd < 0 || client->loan.first != NULL;
+	body->splice = !body->vector && relay_wire_pipe(client);
 }
 
 static void splice_on(struct relay_client *client)
@@ -179,6 +244,43 @@ static void splice_on(struct relay_client *client)
 	body->ended = body->at == body->from->n;
 	if (!body->ended && client->piped == 0 && !client->file.armed)
 		file_splice(client);
+}
+
+static void vec_of_memory(struct relay_client *client)
+{
+	struct relay_client_body *body = &client->body;
+	const struct spool_body *from = body->from;
+
+	client->vec_i = client->vec_n = 0;
+	while (body->at < from->n && client->vec_n < RELAY_VEC_MAX) {
+		struct span piece;
+
+		if (body->chunk.n == 0) {
+			ASSERT(body->iov_i < from->iov_n);
+			body->chunk = span_of(
+				from->iov[body->iov_i].iov_base, from->iov[body->iov_i].iov_len);
+			body->iov_i++;
+		}
+		piece = span_take(&body->chunk,
+			min_size(min_size(body->chunk.n, RELAY_VEC_PIECE), from->n - body->at));
+		client->vec[client->vec_n++] = (struct iovec){(void *)piece.p, piece.n};
+		body->at += piece.n;
+	}
+}
+
+/* It has ended when nothing is left but what the next send takes: a reply may overtake that. */
+static void vec_on(struct relay_client *client)
+{
+	struct relay_client_body *body = &client->body;
+
+	if (client->vec_i == client->vec_n && body->at < body->from->n && !client->file.armed) {
+		if (client->loan.first != NULL)
+			loan_read(client);
+		else
+			vec_of_memory(client);
+	}
+	body->ended = body->at == body->from->n && !client->file.armed &&
+		      client->vec_n - client->vec_i <= RELAY_VEC_SEND;
 }
 
 static void copy_on(struct relay_client *client)
@@ -208,9 +310,13 @@ void relay_body_write(struct relay_client *client)
 	if (!client->body.ended) {
 		if (client->body.splice)
 			splice_on(client);
+		else if (client->body.vector)
+			vec_on(client);
 		else
 			copy_on(client);
 	}
-	if (client->body.ended && relay_wire_flushed(client))
+	if (client->body.ended && relay_wire_flushed(client)) {
+		relay_body_release(client);
 		relay_transaction_sent(client);
+	}
 }

@@ -21,9 +21,12 @@
 #define RELAY_PLAIN_BYTES   4096 /* decrypted at a time */
 #define RELAY_WIRE_SPARE    256  /* of the wire buffer, for what TLS itself says */
 #define RELAY_WIRE_BYTES    (RELAY_IO_BYTES + 512 + RELAY_WIRE_SPARE)
-#define RELAY_COMMAND_MAX   2048        /* octets of one command */
-#define RELAY_QUIT_MS       5000        /* for the last words */
-#define RELAY_SPLICE_MIN    (64u << 10) /* octets; shorter bodies are copied */
+#define RELAY_COMMAND_MAX   2048              /* octets of one command */
+#define RELAY_QUIT_MS       5000              /* for the last words */
+#define RELAY_SPLICE_MIN    (64u << 10)       /* octets; shorter bodies are copied */
+#define RELAY_VEC_MAX       SPOOL_LOAN_BLOCKS /* pieces of a body at hand */
+#define RELAY_VEC_PIECE     SPOOL_BLOCK_BYTES
+#define RELAY_VEC_SEND      16 /* of them, sent by one call */
 #define RELAY_PIPE_BYTES    (256u << 10)
 #define RELAY_CLIENTS_SPARE 16 /* connections that are still ending while others begin */
 
@@ -119,7 +122,8 @@ struct relay_client_body {
 	const struct spool_body *from;
 	bool bdat;
 	bool splice;
-	bool ended;  /* all of it is in `out`, or on its way through the pipe */
+	bool vector; /* sent from where it lies: memory, or what was read into the loan */
+	bool ended;  /* all of it is in `out` or `vec`, or on its way through the pipe */
 	uint64_t at; /* octets taken from the file or the vector */
 	unsigned iov_i;
 	struct span chunk; /* taken, not yet in `out` */
@@ -162,7 +166,7 @@ struct relay_client {
 	struct op file; /* read, or splice to the pipe */
 	struct op cancel;
 	struct op turn; /* a turn that nothing else would bring */
-	bool sending_wire, sending_control, polling, splicing;
+	bool sending_wire, sending_control, sending_vec, polling, splicing;
 	bool eof;
 	int recv_error, send_error;
 	struct span in;    /* from the socket */
@@ -170,6 +174,9 @@ struct relay_client {
 	struct buf out;    /* to be said */
 	struct buf wire;   /* the same in TLS records */
 	uint32_t piped;    /* octets in the pipe */
+	uint32_t vec_i;    /* the first piece of `vec` with octets that nobody took */
+	uint32_t vec_n;
+	struct msghdr vec_msg;
 
 	/* TLS */
 	struct tls_conn *tls;
@@ -200,6 +207,8 @@ struct relay_client {
 	struct relay_client_body body;
 
 	/* Not wiped when taken from the pool. */
+	struct spool_loan loan;
+	struct iovec vec[RELAY_VEC_MAX];
 	uint8_t in_storage[RELAY_IN_BYTES];
 	uint8_t plain_storage[RELAY_PLAIN_BYTES];
 	uint8_t out_storage[RELAY_IO_BYTES];
@@ -267,6 +276,8 @@ void relay_wire_plant(struct relay_client *client);     /* stage PLANT */
 /* close_notify behind all else. */
 void relay_wire_notify(struct relay_client *client);
 MUST_USE bool relay_wire_pipe(struct relay_client *client); /* has or makes one */
+/* The next of the pieces in `vec`, all of it. */
+struct span relay_wire_vec_take(struct relay_client *client);
 
 /* ---- hello.c ---- */
 
@@ -294,7 +305,9 @@ void relay_outcome_set(struct relay_outcome *outcome, enum relay_result result, 
 
 void relay_body_begin(struct relay_client *client);
 void relay_body_write(struct relay_client *client); /* stage BODY: as much as fits */
-void relay_body_scan(struct relay_client *client);  /* stage SCAN */
+/* What reading the body took is given back; nothing reads any more. */
+void relay_body_release(struct relay_client *client);
+void relay_body_scan(struct relay_client *client); /* stage SCAN */
 void relay_body_file_done(struct op *op, int res, uint32_t flags);
 
 #endif

@@ -46,6 +46,7 @@ void relay_wire_init(struct relay_client *client)
 	client->send.done = send_done;
 	client->file.done = relay_body_file_done;
 	client->cancel.done = cancel_done;
+	client->loan.first = NULL;
 	buf_init(&client->out, client->out_storage, sizeof(client->out_storage));
 	buf_init(&client->wire, client->wire_storage, sizeof(client->wire_storage));
 }
@@ -68,6 +69,9 @@ void relay_wire_close(struct relay_client *client)
 	client->recv_error = client->send_error = 0;
 	client->in = client->plain = (struct span){0};
 	client->piped = 0;
+	client->sending_vec = false;
+	client->vec_i = client->vec_n = 0;
+	relay_body_release(client);
 	buf_clear(&client->out);
 	buf_clear(&client->wire);
 	close_fd(&client->fd);
@@ -222,7 +226,7 @@ bool relay_wire_input(struct relay_client *client)
 bool relay_wire_flushed(const struct relay_client *client)
 {
 	return !client->send.armed && buf_len(&client->out) == 0 && buf_len(&client->wire) == 0 &&
-	       client->piped == 0 && !client->notify_due;
+	       client->vec_i == client->vec_n && client->piped == 0 && !client->notify_due;
 }
 
 /* Encrypts what fits, but for the part of `wire` that decrypt() counts on. */
@@ -275,8 +279,10 @@ void relay_wire_notify(struct relay_client *client)
 /* A command and the octets behind it leave together where these are being read just now. */
 static bool more_comes(const struct relay_client *client)
 {
-	return client->stage == CLIENT_STAGE_BODY && client->file.armed && !client->body.splice &&
-	       buf_len(&client->out) < RELAY_IO_BYTES / 2;
+	const struct relay_client_body *body = &client->body;
+
+	return client->stage == CLIENT_STAGE_BODY && client->file.armed && !body->splice &&
+	       !body->vector && buf_len(&client->out) < RELAY_IO_BYTES / 2;
 }
 
 /* Is the next hop to speak next? Not while there are commands or octets that had no room. */
@@ -309,6 +315,37 @@ static void send_bytes(struct relay_client *client, const struct buf *from)
 		ring_send(ring, &client->send, client->fd, buf_span(from));
 }
 
+/* A socket of TLS takes the octets by `wire` only: there `vec` is taken piece by piece. */
+static void send_vec(struct relay_client *client)
+{
+	client->vec_msg = (struct msghdr){.msg_iov = client->vec + client->vec_i,
+		.msg_iovlen = min_size(client->vec_n - client->vec_i, RELAY_VEC_SEND)};
+	client->sending_vec = true;
+	ring_sendmsg(relay_client_ring(client), &client->send, client->fd, &client->vec_msg);
+}
+
+static void vec_sent(struct relay_client *client, size_t n)
+{
+	client->sending_vec = false;
+	while (n > 0) {
+		struct iovec *piece = &client->vec[client->vec_i];
+		size_t part = min_size(n, piece->iov_len);
+
+		piece->iov_base = (uint8_t *)piece->iov_base + part;
+		piece->iov_len -= part;
+		n -= part;
+		if (piece->iov_len == 0)
+			client->vec_i++;
+	}
+}
+
+struct span relay_wire_vec_take(struct relay_client *client)
+{
+	const struct iovec *piece = &client->vec[client->vec_i++];
+
+	return span_of(piece->iov_base, piece->iov_len);
+}
+
 void relay_wire_flush(struct relay_client *client)
 {
 	struct ring *ring = relay_client_ring(client);
@@ -325,6 +362,8 @@ void relay_wire_flush(struct relay_client *client)
 	} else if (buf_len(&client->out) > 0) {
 		if (!more_comes(client))
 			send_bytes(client, &client->out);
+	} else if (client->body.vector && client->vec_i < client->vec_n) {
+		send_vec(client);
 	} else if (client->notify_due) {
 		send_control(client);
 	} else if (client->piped > 0) {
@@ -389,7 +428,9 @@ static void sent(struct relay_client *client, int res)
 		return;
 	}
 	count_add(COUNTER_RELAY_BYTES_SENT, res);
-	if (client->sending_control)
+	if (client->sending_vec)
+		vec_sent(client, (size_t)res);
+	else if (client->sending_control)
 		client->notify_due = false;
 	else
 		buf_drop(client->sending_wire ? &client->wire : &client->out, (size_t)res);

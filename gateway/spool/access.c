@@ -90,6 +90,7 @@ void spool_body_open(struct spool *spool, struct spool_entry *entry, struct spoo
 
 	access->body = (struct spool_body){.fd = -1,
 		.n = entry->size,
+		.uncached = entry->uncached,
 		.has_8bit = entry->has_8bit,
 		.has_bare = entry->has_bare};
 	access->op = (struct op){0};

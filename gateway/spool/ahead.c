@@ -8,8 +8,9 @@
  * their sync. Should the message be over by then and its descriptor another file's, the disk begins
  * with that one, which does no harm.
  *
- * Rejected: O_DIRECT (whole blocks only, and relay/ reads from the page cache what has just come in);
- * a sync for each part (each commits the file system's journal).
+ * For files that go through the page cache: what goes past it is on the disk already (direct.c).
+ *
+ * Rejected: a sync for each part (each commits the file system's journal).
  */
 #include "spool/spool-private.h"
 
@@ -18,7 +19,8 @@ void spool_file_ahead(struct spool_message *message)
 	struct spool *spool = message->spool;
 	uint64_t n = message->written - message->ahead;
 
-	if (!spool->settings->durable || spool->ahead.armed || n < SPOOL_AHEAD_BYTES)
+	if (message->direct || !spool->settings->durable || spool->ahead.armed ||
+		n < SPOOL_AHEAD_BYTES)
 		return;
 	ring_write_out(spool->ring, &spool->ahead, message->fd, message->ahead,
 		(uint32_t)min_size(n, UINT32_MAX));

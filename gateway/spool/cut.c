@@ -19,6 +19,7 @@ static void body_describe(struct spool_cutting *cutting, const struct spool_mess
 	spool_octets_end(&octets);
 	*body = (struct spool_body){.fd = message->large ? message->fd : -1,
 		.n = message->size,
+		.uncached = message->uncached,
 		.has_8bit = octets.has_8bit,
 		.has_bare = octets.has_bare};
 	if (message->large)
@@ -40,6 +41,7 @@ bool spool_cut_ask(struct spool_message *message)
 		sizeof(*cutting) + blocks * sizeof(struct iovec) + message->envelope->recipients_n);
 	if (cutting == NULL)
 		return false;
+	spool_direct_end(message);
 	cutting->message = message;
 	cutting->cut.id = message->id;
 	cutting->cut.envelope = message->envelope;

@@ -16,15 +16,6 @@
 
 #define KEPT_PART 4 /* of the blocks */
 
-void spool_blocks_iov(const struct spool_run *run, struct iovec *out)
-{
-	for (struct spool_block *block = run->first; block != NULL; block = block->next)
-		*out++ = (struct iovec){
-			.iov_base = block->bytes,
-			.iov_len = block == run->last ? run->tail : SPOOL_BLOCK_BYTES,
-		};
-}
-
 static void kept_drop(struct spool *spool, struct spool_kept *kept)
 {
 	kept->item->kept = NULL;

@@ -50,75 +50,13 @@ void spool_state_set(struct spool_message *message, enum spool_state state)
 	message->state = state;
 }
 
-/* ---- blocks ---- */
+/* ---- memory ---- */
 
-static void block_release(struct spool *spool, struct spool_run *run)
-{
-	struct spool_block *block = run->first;
-
-	run->first = block->next;
-	run->skip = 0;
-	run->n--;
-	pool_put(&spool->blocks, block);
-	count_add(COUNTER_SPOOL_MEMORY_BYTES, -SPOOL_BLOCK_BYTES);
-}
-
-void spool_blocks_release(struct spool *spool, struct spool_run *run)
-{
-	while (run->n > 0)
-		block_release(spool, run);
-	*run = (struct spool_run){0};
-}
-
-static bool run_grow(struct spool *spool, struct spool_run *run)
-{
-	struct spool_block *block = pool_get(&spool->blocks);
-
-	while (block == NULL && spool_kept_yield(spool))
-		block = pool_get(&spool->blocks);
-	if (block == NULL)
-		return false;
-	block->next = NULL;
-	if (run->n == 0)
-		run->first = block;
-	else
-		run->last->next = block;
-	run->last = block;
-	run->n++;
-	run->tail = 0;
-	count_add(COUNTER_SPOOL_MEMORY_BYTES, SPOOL_BLOCK_BYTES);
-	return true;
-}
-
-/* Forgets the first n octets of the run, which were written. */
-static void run_drop(struct spool *spool, struct spool_run *run, size_t n)
-{
-	while (n > 0) {
-		uint32_t end = run->n > 1 ? SPOOL_BLOCK_BYTES : run->tail;
-		size_t part = min_size(n, end - run->skip);
-
-		run->skip += (uint32_t)part;
-		n -= part;
-		if (run->skip == end)
-			block_release(spool, run);
-	}
-}
-
-/* A streaming message holds no more than this while it is being written. */
-static bool run_full(const struct spool_message *message)
+bool spool_run_full(const struct spool_message *message)
 {
 	const struct spool_run *run = &message->filling;
 
-	return message->large && run->n >= SPOOL_RUN_BLOCKS && run->tail == SPOOL_BLOCK_BYTES;
-}
-
-/*
- * Half of the memory is taken: what there is goes to the files as it comes, so that senders that
- * stop in mid-message do not keep the rest from everybody.
- */
-static bool memory_short(const struct spool *spool)
-{
-	return spool->blocks.live - spool->kept_blocks > spool->blocks.max / 2;
+	return message->large && spool_run_whole(run) >= spool_run_blocks_max(message->spool);
 }
 
 /* ---- the end ---- */
@@ -177,6 +115,7 @@ void spool_message_committed(struct spool_message *message)
 	if (message->fd >= 0)
 		close(message->fd);
 	spool_cut_free(message->cutting);
+	item->entry.uncached = message->uncached;
 	if (!message->large)
 		spool_kept_take(item, spool, &message->filling);
 	message_free(message);
@@ -245,6 +184,7 @@ static void open_done(struct spool_message *message, int res)
 		return;
 	}
 	count(COUNTER_SPOOL_LARGE);
+	spool_direct_begin(message);
 	spool_state_set(message, SPOOL_STATE_IDLE);
 	spool_proceed(message);
 }
@@ -252,10 +192,11 @@ static void open_done(struct spool_message *message, int res)
 static void write_start(struct spool_message *message)
 {
 	const struct spool_run *run = &message->writing;
+	uint32_t blocks = (uint32_t)min_size(spool_direct_piece(message), SPOOL_WRITE_IOV);
 	struct spool_block *block = run->first;
 	uint32_t n = 0;
 
-	for (; block != NULL && n < SPOOL_WRITE_IOV; block = block->next, n++) {
+	for (; n < blocks; block = block->next, n++) {
 		uint32_t skip = n == 0 ? run->skip : 0;
 
 		message->iov[n].iov_base = block->bytes + skip;
@@ -266,8 +207,8 @@ static void write_start(struct spool_message *message)
 		message->spool->ring, &message->op, message->fd, message->iov, n, message->written);
 }
 
-/* The filled run goes to the file, which is created first if need be. */
-static void flush_start(struct spool_message *message)
+/* A block that is not full stays until there is nothing else: the file is written block by block. */
+void spool_flush_start(struct spool_message *message)
 {
 	if (message->fd < 0) {
 		spool_file_open(message);
@@ -275,6 +216,8 @@ static void flush_start(struct spool_message *message)
 	}
 	message->writing = message->filling;
 	message->filling = (struct spool_run){0};
+	if (!message->committing && message->splice_want == 0)
+		spool_run_split(&message->writing, &message->filling);
 	spool_state_set(message, SPOOL_STATE_WRITE);
 	write_start(message);
 }
@@ -284,12 +227,20 @@ static void write_done(struct spool_message *message, int res)
 	struct spool *spool = message->spool;
 
 	res = fault("spool.large.write", res);
+	if (spool_direct_refused(message, res)) {
+		write_start(message);
+		return;
+	}
+	if (res > 0 && message->direct) {
+		message->uncached = true;
+		count_add(COUNTER_SPOOL_LARGE_DIRECT_BYTES, res);
+	}
 	if (res <= 0) {
 		spool_fail(message, res == 0 ? -EIO : res);
 		spool_blocks_release(spool, &message->writing);
 	} else {
 		message->written += (uint32_t)res;
-		run_drop(spool, &message->writing, (size_t)res);
+		spool_run_drop(spool, &message->writing, (size_t)res);
 	}
 	if (message->writing.n > 0) {
 		write_start(message);
@@ -414,7 +365,7 @@ void spool_proceed(struct spool_message *message)
 	}
 	left = message->filling.n > 0;
 	if (left && message->large && (message->committing || message->splice_want > 0)) {
-		flush_start(message);
+		spool_flush_start(message);
 		return;
 	}
 	if (message->splice_want > 0) {
@@ -428,8 +379,9 @@ void spool_proceed(struct spool_message *message)
 		commit_step(message);
 		return;
 	}
-	if (left && (run_full(message) || message->waiting || memory_short(message->spool)))
-		flush_start(message);
+	if (left &&
+		(spool_run_full(message) || message->waiting || spool_memory_short(message->spool)))
+		spool_flush_start(message);
 	tell_ready(message);
 }
 
@@ -514,23 +466,23 @@ static bool append_room(struct spool_message *message)
 	struct spool_run *run = &message->filling;
 
 	if (!message->large && message->size >= message->spool->settings->stream_bytes)
-		flush_start(message);
-	if (run_full(message) && message->state == SPOOL_STATE_IDLE)
-		flush_start(message);
-	if (run_full(message)) {
+		spool_flush_start(message);
+	if (spool_run_full(message) && message->state == SPOOL_STATE_IDLE)
+		spool_flush_start(message);
+	if (spool_run_full(message)) {
 		message->waiting = true;
 		return false;
 	}
 	if (run->n > 0 && run->tail < SPOOL_BLOCK_BYTES)
 		return true;
-	if (run_grow(message->spool, run))
+	if (spool_run_grow(message->spool, run))
 		return true;
 	if (run->n == 0 && message->state != SPOOL_STATE_WRITE) {
 		spool_fail(message, -ENOMEM);
 		return false;
 	}
 	if (message->state == SPOOL_STATE_IDLE)
-		flush_start(message);
+		spool_flush_start(message);
 	message->waiting = true;
 	return false;
 }
@@ -555,8 +507,8 @@ enum spool_step spool_append(struct spool_message *message, struct span *bytes)
 	if (message->error != 0)
 		return SPOOL_STEP_FAIL;
 	if (message->state == SPOOL_STATE_IDLE && message->filling.n > 0 &&
-		memory_short(message->spool))
-		flush_start(message);
+		spool_memory_short(message->spool))
+		spool_flush_start(message);
 	return message->waiting ? SPOOL_STEP_WAIT : SPOOL_STEP_OK;
 }
 

@@ -69,6 +69,7 @@ void spool_splice_report(struct spool_message *message, int res)
 
 void spool_splice_go(struct spool_message *message)
 {
+	spool_direct_end(message);
 	if (message->fd < 0)
 		spool_file_open(message);
 	else

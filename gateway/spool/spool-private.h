@@ -27,9 +27,11 @@
 #include "spool/spool.h"
 #include "spool/store-private.h"
 
-#define SPOOL_FILLING_MAX   100000 /* messages under way, a worker; sessions_max binds first */
-#define SPOOL_RUN_BLOCKS    8      /* a streaming message holds twice as many at most */
-#define SPOOL_WRITE_IOV     16     /* blocks of one write to a large file */
+#define SPOOL_FILLING_MAX 100000 /* messages under way, a worker; sessions_max binds first */
+#define SPOOL_RUN_BLOCKS  8      /* a streaming message holds twice as many at most */
+#define SPOOL_RUN_BLOCKS_MANY                                                                      \
+	64 /* or so many, where most of the memory is free: each write costs something */
+#define SPOOL_WRITE_IOV     64           /* blocks of one write to a large file */
 #define SPOOL_AHEAD_BYTES   (512u << 10) /* of a large file, written out before its sync */
 #define SPOOL_BATCH_IOV     1024         /* the kernel's limit for one write */
 #define SPOOL_FRAME_BYTES   (1u << 20) /* headers and metas of a batch; one message may have more */
@@ -70,7 +72,7 @@ enum spool_state {
 
 struct spool_block {
 	struct spool_block *next;
-	uint8_t bytes[SPOOL_BLOCK_BYTES];
+	uint8_t *bytes; /* SPOOL_BLOCK_BYTES of whole pages */
 };
 
 /* Blocks in order; the first one is read from `skip`, the last one filled to `tail`. */
@@ -87,6 +89,26 @@ struct spool_octets {
 	bool has_bare;
 	bool after_cr;
 };
+
+/* block.c */
+void spool_blocks_release(struct spool *spool, struct spool_run *run);
+/* One block more, empty. False: there is none to be had. */
+MUST_USE bool spool_run_grow(struct spool *spool, struct spool_run *run);
+/* Puts the blocks of `more` behind; the last one of the run is full, or there is none. */
+void spool_run_append(struct spool_run *run, struct spool_run *more);
+/* How many of them are full. */
+uint32_t spool_run_whole(const struct spool_run *run);
+/* A last block that is not full becomes `part`, unless it is all there is. */
+void spool_run_split(struct spool_run *run, struct spool_run *part);
+/* Forgets the first n octets, which were written. */
+void spool_run_drop(struct spool *spool, struct spool_run *run, size_t n);
+/* Where the octets of a run are: run->n pieces. */
+void spool_blocks_iov(const struct spool_run *run, struct iovec *out);
+/* Half of the memory is taken: what there is goes to the files as it comes, so that senders that
+ * stop in mid-message do not keep the rest from everybody. */
+bool spool_memory_short(const struct spool *spool);
+/* How long a run may become before it has to be written. */
+uint32_t spool_run_blocks_max(const struct spool *spool);
 
 /* octets.c */
 void spool_octets_look(struct spool_octets *octets, struct span bytes);
@@ -106,6 +128,7 @@ struct spool_message {
 	enum spool_state state;
 	struct spool_run filling;
 	struct spool_run writing;
+	struct spool_run spare; /* room.c: a block on offer */
 	struct iovec iov[SPOOL_WRITE_IOV];
 	struct spool_octets octets;
 	uint64_t size;    /* octets taken so far, spliced ones too */
@@ -114,6 +137,8 @@ struct spool_message {
 	int fd;           /* large/ID; -1 */
 	int error;
 	bool large;      /* goes to a file of its own */
+	bool direct;     /* past the page cache, as yet */
+	bool uncached;   /* some of it went there so */
 	bool aborted;    /* given up, but a splice round is under way: owner waits for its end */
 	bool waiting;    /* owner wants ready() */
 	bool committing; /* spool_commit() was called */
@@ -141,7 +166,20 @@ void spool_message_committed(struct spool_message *message);
 /* It is not: the message goes, then the owner is told. */
 void spool_message_failed(struct spool_message *message, int error);
 void spool_file_open(struct spool_message *message);
-void spool_blocks_release(struct spool *spool, struct spool_run *run);
+/* A streaming message holds no more than this while it is being written. */
+bool spool_run_full(const struct spool_message *message);
+/* What is filled goes to the file, which is created first if need be. */
+void spool_flush_start(struct spool_message *message);
+
+/* direct.c */
+/* The file is new. */
+void spool_direct_begin(struct spool_message *message);
+/* From now on through the page cache. */
+void spool_direct_end(struct spool_message *message);
+/* How many blocks of `writing` go to the file the same way, by one write. */
+uint32_t spool_direct_piece(struct spool_message *message);
+/* The file system took the flag, but not the write: it is to be tried again. */
+MUST_USE bool spool_direct_refused(struct spool_message *message, int res);
 
 /* kept.c: the octets of a committed message, for its first reading */
 struct spool_kept {
@@ -152,8 +190,6 @@ struct spool_kept {
 	struct iovec iov[];
 };
 
-/* Where the octets of a run are: run->n pieces. */
-void spool_blocks_iov(const struct spool_run *run, struct iovec *out);
 /* Takes the blocks out of the run; leaves them there where they cannot be kept. */
 void spool_kept_take(struct spool_item *item, struct spool *spool, struct spool_run *run);
 /* Fills body's place in memory. False: none, read the file. */
@@ -414,8 +450,10 @@ struct spool {
 	uint64_t id_last;
 	struct pool messages;
 	struct pool blocks;
-	struct op ahead; /* ahead.c: one large file at a time */
-	uint32_t logged; /* of messages: those whose filling is over */
+	struct pool pages; /* of the blocks: as many */
+	bool no_direct;    /* the file system does not take large files past the page cache */
+	struct op ahead;   /* ahead.c: one large file at a time */
+	uint32_t logged;   /* of messages: those whose filling is over */
 	struct spool_reader *reader;
 	struct spool_log **logs; /* the first one is the worker's own */
 	uint32_t logs_n;

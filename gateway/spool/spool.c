@@ -135,8 +135,9 @@ int spool_open(struct spool **out, const struct spool_settings *settings, struct
 	spool->worker = worker;
 	pool_open(&spool->messages, sizeof(struct spool_message), SPOOL_FILLING_MAX);
 	blocks_max = settings->memory_bytes_max / workers / SPOOL_BLOCK_BYTES;
-	pool_open(&spool->blocks, sizeof(struct spool_block),
-		u32_of(blocks_max > BLOCKS_MIN ? blocks_max : BLOCKS_MIN));
+	blocks_max = blocks_max > BLOCKS_MIN ? blocks_max : BLOCKS_MIN;
+	pool_open(&spool->blocks, sizeof(struct spool_block), u32_of(blocks_max));
+	pool_open_pages(&spool->pages, SPOOL_BLOCK_BYTES, u32_of(blocks_max));
 	list_init(&spool->kept);
 	spool_queue_init(spool);
 	spool_access_init(spool);
@@ -230,6 +231,7 @@ void spool_close(struct spool *spool)
 	free(spool->logs);
 	pool_close(&spool->messages);
 	pool_close(&spool->blocks);
+	pool_close(&spool->pages);
 	free(spool);
 }
 

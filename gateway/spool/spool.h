@@ -110,6 +110,15 @@ enum spool_step {
 MUST_USE enum spool_step spool_append(struct spool_message *message, struct span *bytes);
 int spool_error(const struct spool_message *message); /* 0 or -errno */
 
+/*
+ * Memory of the message's for what comes next, to be filled in order: the first piece may be empty,
+ * the second has SPOOL_BLOCK_BYTES. spool_filled() says how much of it was, and nothing else may be
+ * called before that. False: none now, spool_append() is the way.
+ */
+#define SPOOL_ROOM_PIECES 2
+MUST_USE bool spool_room(struct spool_message *message, struct iovec room[SPOOL_ROOM_PIECES]);
+void spool_filled(struct spool_message *message, size_t n);
+
 /* The message is whole: cut through or made durable; then committed(). */
 void spool_commit(struct spool_message *message);
 
@@ -163,6 +172,7 @@ struct spool_entry {
 	uint64_t arrived_real_us; /* when it went to the log; whole seconds after a restart */
 	uint64_t size;            /* octets of the message as it stands in the spool */
 	bool large;               /* in a file of its own */
+	bool uncached;            /* ... which went past the page cache just now */
 	bool has_8bit; /* octets >= 0x80 in it (by what was seen; spliced parts count as 8-bit) */
 	bool has_bare; /* a bare CR or LF in it, or spliced parts, which nobody looked at */
 	bool held;     /* by the operator */
@@ -186,6 +196,7 @@ struct spool_body {
 	uint64_t n;
 	const struct iovec *iov; /* when in memory */
 	unsigned iov_n;
+	bool uncached; /* nothing of the file is in the page cache: see spool_loan_take() */
 	bool has_8bit, has_bare; /* as in spool_entry */
 };
 
@@ -267,6 +278,24 @@ void spool_body_open(struct spool *spool, struct spool_entry *entry, struct spoo
 /* Also for an access whose `opened` has not come yet: then it never comes, and the handle may go at
  * once. One whose `opened` said res < 0 is closed already; closing it again does nothing. */
 void spool_body_close(struct spool_access *access);
+
+/*
+ * Memory for reading a file that is `uncached` past the page cache, in large pieces: whole pages, of
+ * the spool's own memory. All of it is given back by spool_loan_return(), while nothing reads into
+ * it. False: there is none to spare; the file can be read like any other.
+ */
+#define SPOOL_LOAN_BLOCKS 64
+
+struct spool_loan {
+	struct iovec iov[SPOOL_LOAN_BLOCKS];
+	struct spool_block *first; /* the spool's own; NULL: nothing was lent */
+};
+
+MUST_USE bool spool_loan_take(struct spool *spool, struct spool_loan *loan);
+void spool_loan_return(struct spool *spool, struct spool_loan *loan);
+/* Reads and writes of the file go past the page cache, or do not: offsets, lengths and memory are
+ * then those of whole blocks, or pages of 4 KiB. False: the file system does not know it. */
+MUST_USE bool spool_direct_set(int fd, bool on);
 
 /* Where a message's octets are, for whoever reads them by other means: path below the store's
  * directory, offset. */

@@ -16,10 +16,10 @@ static void give_up(struct mail *mail)
 	cr_expect(files_n("large") == 0 && spool_entries(spool) == 0);
 }
 
-/* Begins a message that is just now opening its file. */
+/* Begins a message that is just now opening its file, and has more than may wait for that. */
 static void begin_open(struct mail *mail)
 {
-	struct span left = pattern(0, 2 * settings.stream_bytes);
+	struct span left = pattern(0, 6 * settings.stream_bytes);
 
 	mail_begin(mail, "a@example.org");
 	cr_assert(spool_append(mail->message, &left) == SPOOL_STEP_WAIT);

@@ -4,7 +4,13 @@
 
 #define BODY_BYTES (4u << 20)
 
-TestSuite(spool_ahead, .init = harness_open, .fini = harness_close, .timeout = TEST_LIMIT_S);
+static void open_cached(void)
+{
+	harness_open();
+	spool->no_direct = true;
+}
+
+TestSuite(spool_ahead, .init = open_cached, .fini = harness_close, .timeout = TEST_LIMIT_S);
 
 Test(spool_ahead, most_of_a_large_message_was_begun_with_before_its_end)
 {

@@ -210,7 +210,7 @@ Test(spool_wait, but_not_for_ever)
 Test(spool_commit, a_large_message_streams_in_bounded_memory)
 {
 	struct span all = pattern(0, LARGE_BYTES);
-	uint32_t most = settings.stream_bytes / SPOOL_BLOCK_BYTES + 2 * SPOOL_RUN_BLOCKS + 1;
+	uint32_t most = settings.stream_bytes / SPOOL_BLOCK_BYTES + 2 * SPOOL_RUN_BLOCKS_MANY + 1;
 	struct span left = all;
 	uint32_t blocks_max = 0;
 	unsigned waits = 0;
@@ -248,7 +248,7 @@ Test(spool_commit, a_large_message_streams_in_bounded_memory)
 
 Test(spool_commit, commit_while_a_write_is_under_way)
 {
-	struct span all = pattern(0, settings.stream_bytes + 5000);
+	struct span all = pattern(0, 6 * settings.stream_bytes);
 	struct span left = all;
 	struct mail mail;
 

@@ -130,7 +130,7 @@ Test(spool_cut, relay_declines)
 
 Test(spool_cut, a_message_that_failed_is_not_offered)
 {
-	struct span left = pattern(0, 600000);
+	struct span left = pattern(0, 6 * settings.stream_bytes);
 	struct mail mail;
 
 	cr_assert(rmdir(below_root("large")) == 0);

@@ -266,7 +266,7 @@ Test(spool_failure, a_directory_that_vanished_is_noticed)
 
 Test(spool_failure, the_large_file_cannot_be_made)
 {
-	struct span left = pattern(0, 2 * settings.stream_bytes);
+	struct span left = pattern(0, 6 * settings.stream_bytes);
 	struct mail mail;
 
 	cr_assert(rmdir(below_root("large")) == 0);
