@@ -77,6 +77,7 @@ static const struct smtp_verdict *message_begin(struct session *session)
 	session_limits_body(session);
 	session->spool_error = 0;
 	session->splice_off = false;
+	session->wide_off = false;
 	buf_init(&head, storage, sizeof(storage));
 	session->queue_number = spool_id(spool);
 	spool_id_text(session->queue_number, session->queue_id);
@@ -369,13 +370,29 @@ static void close_event(struct session *session, enum smtp_close_reason reason)
 		session_finish(session, ends[reason]);
 }
 
+/* What is left of a chunk goes from TLS to the spool without passing through here. */
+static bool straight(struct session *session, enum session_input *input)
+{
+	size_t n = 0;
+
+	if (session->message == NULL || session->smtp.chunk_left < SESSION_STRAIGHT_MIN ||
+		!session->smtp.header_over || !session_input_straight(session, &n, input))
+		return false;
+	smtp_chunk_moved(&session->smtp, n);
+	return true;
+}
+
 /* No event without more input: gets some, or hands the chunk to splice. */
 static enum session_step more(struct session *session)
 {
+	enum session_input input;
+
 	session_input_done(session);
 	if (session->recv_stop || splice_due(session))
 		return splice_step(session);
-	switch (session_input_next(session)) {
+	if (!straight(session, &input))
+		input = session_input_next(session);
+	switch (input) {
 	case SESSION_INPUT_READY:
 		return SESSION_STEP_AGAIN;
 	case SESSION_INPUT_NONE:
@@ -408,6 +425,7 @@ static enum session_step event_step(struct session *session, const struct smtp_e
 		return SESSION_STEP_AGAIN;
 	case SMTP_EVENT_CHUNK:
 		session->splice_off = false;
+		session->wide_off = false;
 		return SESSION_STEP_AGAIN;
 	case SMTP_EVENT_BODY:
 		session->rest = event->body;

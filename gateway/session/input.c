@@ -6,7 +6,9 @@
  * Where the record layer is decides how octets come:
  *
  *	plaintext		multishot recv, provided buffers
- *	TLS in user space	the same; a record is decrypted into a buffer of its own
+ *	TLS in user space	the same; a record is decrypted into a buffer of its own, or where
+ *				the spool wants it. A long message comes by single receives into
+ *				wide buffers
  *	kTLS			multishot recvmsg, provided buffers, each with its record type
  *	handshake		one exact receive at a time (tls_conn_want), so that nothing that
  *				belongs to a later record leaves the kernel
@@ -59,12 +61,27 @@ static bool receive_wanted(struct session *session)
 	       session->stage == SESSION_STAGE_LINGER;
 }
 
+/* Much of a message is to come, or has come and more will: in large pieces, one at a time. */
+static bool wide_wanted(const struct session *session)
+{
+	const struct smtp *smtp = &session->smtp;
+
+	return session->tls != NULL && !(session->planted & TLS_KTLS_RX) && !session->wide_off &&
+	       session->message != NULL && session->wait != SESSION_WAIT_COMMIT &&
+	       (smtp->chunk_left >= SESSION_WIDE_MIN || smtp->body_bytes >= SESSION_WIDE_MIN);
+}
+
 void session_receive(struct session *session)
 {
-	if (!receive_wanted(session))
+	bool wide = wide_wanted(session);
+
+	if (!receive_wanted(session) || (wide && session->held != NULL))
 		return;
 	session->recv_multi = true;
-	if (session->planted & TLS_KTLS_RX)
+	session->recv_wide = wide;
+	if (session->recv_wide)
+		ring_recv_wide(ring_of(session), &session->recv, session->fd);
+	else if (session->planted & TLS_KTLS_RX)
 		ring_recvmsg_multi(
 			ring_of(session), &session->recv, session->fd, &session->worker->recv_msg);
 	else
@@ -83,6 +100,13 @@ static void receive_cancel(struct session *session)
 {
 	if (session->recv.armed && !session->cancel.armed)
 		ring_cancel(ring_of(session), &session->cancel, &session->recv);
+}
+
+/* The one that is armed fills small buffers: it ends, and the next one is as it should be. */
+static void receive_widen(struct session *session)
+{
+	if (!session->recv_wide && wide_wanted(session))
+		receive_cancel(session);
 }
 
 bool session_receive_stopped(struct session *session)
@@ -155,6 +179,8 @@ static void buffer_came(struct session *session, struct ring_buffer *buffer)
  */
 static void receive_ended(struct session *session, int res)
 {
+	if (res == -ENOBUFS && session->recv_wide)
+		session->wide_off = true;
 	if (res == -ECANCELED || res == -ENOBUFS || res == -EINTR || res == -EAGAIN)
 		return;
 	if (res == -EKEYEXPIRED && session->expired_n++ < SESSION_EXPIRED_MAX)
@@ -187,21 +213,23 @@ static bool is_kept(const struct ring_buffer *buffer)
 	return buffer->id == KEPT_ID;
 }
 
-/* A copy of what `from` still holds, `in` included where that points into it. NULL: no memory. */
+/* A copy of what `from` still holds, `in` included where that points into it. NULL: no memory, or
+ * the rest of a wide buffer. */
 static struct ring_buffer *keep(struct session *session, const struct ring_buffer *from)
 {
 	bool holds_in = from == session->held && session->plain.p == NULL && session->in.n > 0;
-	struct ring_buffer *kept = pool_get(&session->worker->large);
+	struct ring_buffer *kept = NULL;
 	struct span bytes = from->bytes;
 	uint8_t *p;
 
+	if (bytes.n <= SESSION_LARGE_BYTES - sizeof(*kept))
+		kept = pool_get(&session->worker->large);
 	if (kept == NULL)
 		return NULL;
 	p = (uint8_t *)(kept + 1);
 	ASSERT(!holds_in || bytes.n == 0); /* `in` is all of a buffer or what TLS made of it */
 	if (holds_in)
 		bytes = session->in;
-	ASSERT(bytes.n <= SESSION_LARGE_BYTES - sizeof(*kept));
 	if (bytes.n > 0)
 		memcpy(p, bytes.p, bytes.n);
 	*kept = (struct ring_buffer){.next = from->next, .id = KEPT_ID, .type = from->type};
@@ -312,30 +340,17 @@ static enum session_input control_record(struct session *session)
 	return SESSION_INPUT_EOF;
 }
 
-/* Decrypts from the oldest held buffer into `plain`; what TLS itself answers goes out as it is. */
-static enum session_input decrypt(struct session *session)
+/* Decrypts up to cap octets from the oldest held buffer; what TLS itself answers goes out as it is. */
+static enum session_input decrypt_to(struct session *session, uint8_t *plain, size_t cap, size_t *n)
 {
-	struct pool *pool = &session->worker->large;
 	uint8_t answer_storage[256];
 	struct buf answer;
-	size_t n = 0;
 	enum tls_io io;
 
-	if (session->plain.p == NULL) {
-		void *storage = pool_get(pool);
-
-		if (storage == NULL)
-			return input_fail(
-				session, SESSION_END_MEMORY, COUNTER_SESSIONS_REFUSED_MEMORY);
-		buf_init(&session->plain, storage, SESSION_LARGE_BYTES);
-	}
 	buf_init(&answer, answer_storage, sizeof(answer_storage));
-	io = tls_conn_read(
-		session->tls, &session->held->bytes, session->plain.p, TLS_PLAIN_MAX, &n, &answer);
-	session->in = span_of(session->plain.p, n);
+	io = tls_conn_read(session->tls, &session->held->bytes, plain, cap, n, &answer);
 	if (buf_len(&answer) > 0 && !session_wire_put(session, buf_span(&answer)))
 		return input_fail(session, SESSION_END_MEMORY, COUNTER_SESSIONS_REFUSED_MEMORY);
-	session_input_done(session);
 	switch (io) {
 	case TLS_IO_OK:
 	case TLS_IO_MORE:
@@ -351,6 +366,56 @@ static enum session_input decrypt(struct session *session)
 		return input_fail(session, SESSION_END_TLS_RECORD, COUNTER_TLS_RECORD_ERROR);
 	}
 	return SESSION_INPUT_READY;
+}
+
+static enum session_input decrypt(struct session *session)
+{
+	enum session_input input;
+	size_t n = 0;
+
+	if (session->plain.p == NULL) {
+		void *storage = pool_get(&session->worker->large);
+
+		if (storage == NULL)
+			return input_fail(
+				session, SESSION_END_MEMORY, COUNTER_SESSIONS_REFUSED_MEMORY);
+		buf_init(&session->plain, storage, SESSION_LARGE_BYTES);
+	}
+	input = decrypt_to(session, session->plain.p, TLS_PLAIN_MAX, &n);
+	session->in = span_of(session->plain.p, n);
+	session_input_done(session);
+	return input;
+}
+
+/*
+ * A piece that could not take all of its record leaves the rest with OpenSSL, and no record is larger
+ * than the last piece: so nothing is left there in the end.
+ */
+bool session_input_straight(struct session *session, size_t *n, enum session_input *input)
+{
+	struct iovec room[SPOOL_ROOM_PIECES];
+	size_t total = 0;
+	size_t part = 0;
+
+	_Static_assert(SPOOL_BLOCK_BYTES >= TLS_PLAIN_MAX, "the last piece takes any record");
+	if (session->held == NULL || session->in.n > 0 || session->tls == NULL ||
+		session->planted & TLS_KTLS_RX || !spool_room(session->message, room))
+		return false;
+	*input = SESSION_INPUT_READY;
+	for (size_t i = 0; i < COUNT_OF(room) && *input == SESSION_INPUT_READY; i++) {
+		if (room[i].iov_len == 0)
+			continue;
+		*input = decrypt_to(session, room[i].iov_base, room[i].iov_len, &part);
+		total += part;
+		if (part < room[i].iov_len)
+			break;
+	}
+	spool_filled(session->message, total);
+	session->taken += total;
+	receive_widen(session);
+	*n = total;
+	session_input_done(session);
+	return true;
 }
 
 enum session_input session_input_next(struct session *session)
@@ -376,6 +441,7 @@ enum session_input session_input_next(struct session *session)
 		if (input != SESSION_INPUT_READY)
 			return input;
 		session->taken += session->in.n;
+		receive_widen(session);
 	}
 	return SESSION_INPUT_READY;
 }

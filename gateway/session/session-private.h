@@ -9,11 +9,14 @@
 #include "smtp/smtp.h"
 #include "spool/spool.h"
 
-#define SESSION_OUT_BYTES    4096                      /* replies waiting to be sent */
-#define SESSION_SMALL_BYTES  (SESSION_OUT_BYTES + 512) /* the same as TLS records */
-#define SESSION_LARGE_BYTES  (TLS_RECORD_MAX + 512) /* a record, a flight, a record's plaintext */
-#define SESSION_HELD_MAX     4            /* provided buffers held before receiving is paused */
-#define SESSION_SPLICE_MIN   (256 * 1024) /* octets left of a BDAT chunk that are worth a pipe */
+#define SESSION_OUT_BYTES   4096                      /* replies waiting to be sent */
+#define SESSION_SMALL_BYTES (SESSION_OUT_BYTES + 512) /* the same as TLS records */
+#define SESSION_LARGE_BYTES (TLS_RECORD_MAX + 512)    /* a record, a flight, a record's plaintext */
+#define SESSION_HELD_MAX    4            /* provided buffers held before receiving is paused */
+#define SESSION_SPLICE_MIN  (256 * 1024) /* octets left of a BDAT chunk that are worth a pipe */
+#define SESSION_STRAIGHT_MIN                                                                       \
+	(2 * TLS_PLAIN_MAX)               /* octets left of a chunk to decrypt into the spool */
+#define SESSION_WIDE_MIN     (256 * 1024) /* the same, or of a message so far, for wide buffers */
 #define SESSION_LINGER_MS    2000         /* after the last reply, for the peer's close */
 #define SESSION_LINGER_BYTES (1024 * 1024)
 #define SESSION_EXPIRED_MAX  8
@@ -120,6 +123,8 @@ struct session {
 	struct op cancel;
 	bool recv_stop;  /* no receive wanted: being cancelled or not to be armed */
 	bool recv_multi; /* the armed receive fills provided buffers */
+	bool recv_wide;  /* ... a wide one */
+	bool wide_off;   /* there was none: not for the rest of this chunk, or message */
 	bool eof;
 	bool early_talker;
 	uint8_t expired_n; /* receives in a row that ended for want of a new key */
@@ -206,6 +211,9 @@ enum session_input {
 	SESSION_INPUT_EOF,   /* the peer ended, properly or not: session->end is set */
 };
 MUST_USE enum session_input session_input_next(struct session *session);
+/* The same into memory of the message's, for a chunk with SESSION_STRAIGHT_MIN or more to come.
+ * *n: octets that came there. False: that is not to be had now. */
+MUST_USE bool session_input_straight(struct session *session, size_t *n, enum session_input *input);
 /* Gives back what `in` was taken from, once it is used up. */
 void session_input_done(struct session *session);
 void session_input_drop(struct session *session); /* everything held */
