@@ -87,4 +87,4 @@ tests: $(BUILD)/bench/cputime
 .PHONY: bench-ktls
 bench-ktls: deps
 	@$(MAKE) --no-print-directory all tests
-	@BUILD=$(BUILD) exec bench/ktls/run
+	@BUILD=$(BUILD) exec bench/ktls/run $(KTLS_ARGS)
