@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """From the cells of bench/idle/run to IDLE.md and CONSTANCY.md."""
 
+import statistics
+
 GOALS = {"clear": 3072, "tls": 24576}   # octets a session
 VM_GOALS = {"in clear": 3072, "TLS in user space": 24576, "TLS in the kernel": 8192}
 TEXTS = {"clear": "in clear", "tls": "TLS in user space"}
@@ -16,9 +18,13 @@ def mib(octets):
     return f"{octets / 1048576:.1f}"
 
 
-def machine(facts):
+def made(facts):
     yield f"- {facts['date']}, commit {facts['commit']}, took {facts['took_s']} s"
     yield f"- `{facts['command']}`"
+
+
+def machine(facts):
+    yield from made(facts)
     yield (f"- Linux {facts['kernel']}, {facts['cpus']} CPUs ({facts['cpu']}), "
            f"{mib(facts['memory'])} MiB, {facts['libc']}, {facts['openssl']}")
 
@@ -29,12 +35,15 @@ def machines(cells):
         yield ""
         yield f"In QEMU, Linux {cell['kernel']} (memory is memory there; times are not times):"
         yield ""
-        yield "| | sessions | octets a session | goal | |"
-        yield "|---|---|---|---|---|"
+        yield from made(cell["facts"])
+        yield ""
+        yield "| | sessions | rounds | octets a session, median | least | greatest | goal | |"
+        yield "|---|---|---|---|---|---|---|---|"
         for row in cell["rows"]:
-            goal = VM_GOALS[row["name"]]
-            yield (f"| {row['name']} | {row['sessions']} | {row['octets']} | {goal} | "
-                   f"{'met' if row['octets'] <= goal else 'missed'} |")
+            goal, each = VM_GOALS[row["name"]], row["octets"]
+            yield (f"| {row['name']} | {row['sessions']} | {len(each)} | "
+                   f"{statistics.median(each):.0f} | {min(each)} | {max(each)} | {goal} | "
+                   f"{'met' if max(each) <= goal else 'missed'} |")
 
 
 def sessions(cells):
@@ -66,9 +75,8 @@ def idle(result):
            "Sessions that have said EHLO and nothing since, from many addresses, over loopback.",
            "A session's part is what the gateway's processes have grown by (PSS), divided by the",
            "number of sessions. Sockets and io_uring are the kernel's and not in it.", ""]
-    out += list(machine(result["facts"]))
     if here:
-        out += sessions(here)
+        out += [*machine(here[0]["facts"]), *sessions(here)]
     out += machines([cell for cell in result["cells"] if cell["phase"] == "vm"])
     return "\n".join(out) + "\n"
 
@@ -97,7 +105,7 @@ def constancy(result):
            "Beside them what the machine did: CPU time a message, by who took it; the part of the",
            "CPUs that others took, the kernel's threads with them; and the control, some fixed work by",
            "this program at the same time: a synced write, and the CPU time of a digest.", ""]
-    out += list(machine(result["facts"]))
+    out += list(machine(cell["facts"]))
     if max(one["others"] for one in tenths) > OTHERS_MAX:
         out += ["", "**Others were busy on this machine, and not always alike: messages/s and CPU times say",
                 "little by themselves; what the gateway took against its clients is the firmest.**"]
