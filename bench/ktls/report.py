@@ -28,10 +28,12 @@ that the kernel copies would count as an instruction.
 
 Receiving: `one` is a connection with a full handshake and one message, `next` is each further message of a connection;
 one with two messages costs both. Sending: `each` is a message that comes in clear by BDAT on a connection of its own
-and goes on by TLS, over a connection to the next hop that is kept, before the next one comes. Each connection or message is counted by itself, from rest to rest,
-and a round gives the mean of the middle half of them (of 15 connections and 21 messages of 1 to 16 KiB down to two of
-each of 20 MiB). So what falls into a few of them by chance is left out: a new segment of the queue (4 million
-instructions in this machine, where it is memory), a next hop that is tried again, the kernel's ticks.
+and goes on by TLS, over a connection to the next hop that is kept, before the next one comes.
+
+Each connection or message is counted by itself, from rest to rest, and a round gives the mean of the middle half of
+them (of 15 connections and 21 messages of 1 to 16 KiB down to two of each of 20 MiB). So what falls into a few of them
+by chance is left out: a new segment of the queue (4 million instructions in this machine, where it is memory), a next
+hop that is tried again, the kernel's ticks. Gateways have taken some mail before, and their addresses are not random.
 
 A round is a boot of its own, in which all gateways run, the modes in turn; what is shown is the median of the rounds,
 in brackets the least and the greatest. `best` is the cheaper of `off` and `always`; `auto` is to be within 2 % of it,
