@@ -157,10 +157,12 @@ def plot(results, path):
     if not shutil.which("gnuplot"):
         return False
     result = next(iter(results.values()))
+    tics = [f"'{size_text(size)}' {size}" for size in result["sizes"]]
     script = ["set terminal svg size 900,480 background rgb 'white'", f"set output '{path}'",
-              "set logscale x 2", "set xlabel 'octets of a message'", "set grid",
+              "set logscale x 2", "set xlabel 'a message'", "set grid",
               "set ylabel 'instructions to ktls = off, %'", "set key outside",
-              "set title 'Kernel TLS, instructions (not time)'", "set format x '%.0s%c'"]
+              f"set title 'Kernel TLS, instructions (not time), Linux {result['kernel']}'",
+              f"set xtics ({', '.join(tics)})"]
     curves = []
     for direction in WORDS:
         for verb in results_.VERBS:
