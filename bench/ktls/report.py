@@ -138,7 +138,8 @@ def verdict(result):
         middle = statistics.median(spread for spread, _ in spreads)
         lines.append(f"- from the least round to the greatest: {middle:.1%} in the median figure, "
                      f"{max(spreads)[0]:.1%} at most ({max(spreads)[1]})")
-    return lines + [f"- {result['rounds']} rounds; missing: {lacking(result)}", ""]
+    commits = ", ".join(result.get("commits", []))
+    return lines + [f"- {result['rounds']} rounds, commit {commits}; missing: {lacking(result)}", ""]
 
 
 def text(results, more):

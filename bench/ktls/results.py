@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What bench/ktls/run has measured so far, and what it has still to measure.
 
-A result is of one kernel: {"kernel": release, "rounds": wanted, "sizes": [...], "cells": [...]}. A cell
+A result is of one kernel: {"kernel": release, "commits": of the gateways measured, "rounds": wanted,
+"sizes": [...], "cells": [...]}. A cell
 is of one direction, verb, mode and size, and has for each of its kinds a list with one figure a
 round, in instructions: the mean of the middle half of that round's connections or messages. The
 dearest are those in which something falls that is not of the message (a new segment of the queue, a
@@ -21,7 +22,8 @@ KINDS = {"receive": ("one", "next"), "send": ("each",)}
 # A message's octets: how many connections with one message each (sending: messages), and how many
 # further messages over one connection, in each round.
 SIZES = {1024: (15, 21), 4096: (15, 21), 16384: (15, 21), 32768: (15, 25), 65536: (21, 31),
-         262144: (9, 15), 524288: (7, 11), 1 << 20: (7, 9), 5 << 20: (4, 4), 20 << 20: (2, 2)}
+         262144: (9, 15), 524288: (7, 11), 1 << 20: (7, 9), 2 << 20: (5, 7),
+         5 << 20: (4, 4), 20 << 20: (2, 2)}
 # From one mail to the next: time for the gateway to come to rest.
 GAP_MS = 50
 GAP_OCTETS_A_MS = 16384

@@ -188,16 +188,24 @@ static void on_committed(struct spool_owner *owner, int res, const struct smtp_v
 
 /* ---- splice ---- */
 
+/* May the kernel move it? Out of its TLS records that takes fewer instructions than reading and writing
+ * them up to about SESSION_SPLICE_TLS_MAX a message, and more beyond (kernel-notes/ktls-break-even.md):
+ * longer ones only where the kernel is to do all that it can. */
+static bool splice_pays(const struct session *session)
+{
+	if (session->tls == NULL)
+		return true;
+	if (!(session->planted & TLS_KTLS_RX))
+		return false;
+	return session->worker->facts.config->tls.ktls == KTLS_MODE_ALWAYS ||
+	       session->smtp.body_bytes + session->smtp.chunk_left <= SESSION_SPLICE_TLS_MAX;
+}
+
 /* Is enough left of a BDAT chunk, with nothing of it in our hands, to go around user space? The
- * header section is always read here, for message.c looks into it. Out of the kernel's records that
- * takes more instructions than reading and writing them (kernel-notes/ktls-break-even.md): only where the
- * kernel is to do all that it can. */
+ * header section is always read here, for message.c looks into it. */
 static bool splice_due(struct session *session)
 {
-	bool kernel = session->worker->facts.config->tls.ktls == KTLS_MODE_ALWAYS;
-	bool reachable = session->tls == NULL || (kernel && session->planted & TLS_KTLS_RX);
-
-	return reachable && session->message != NULL && !session->splice_off &&
+	return splice_pays(session) && session->message != NULL && !session->splice_off &&
 	       session->smtp.chunk_left >= SESSION_SPLICE_MIN && session->smtp.header_over &&
 	       session->held == NULL && session->in.n == 0 && !session->eof &&
 	       session->recv_error == 0 && spool_error(session->message) == 0 &&
