@@ -24,8 +24,8 @@ KINDS = {"receive": ("one", "next"), "send": ("each",)}
 SIZES = {1024: (15, 21), 4096: (15, 21), 16384: (15, 21), 32768: (15, 25), 65536: (21, 31),
          262144: (9, 15), 524288: (7, 11), 1 << 20: (7, 9), 2 << 20: (5, 7),
          5 << 20: (4, 4), 20 << 20: (2, 2)}
-# From one mail to the next: time for the gateway to come to rest.
-GAP_MS = 50
+# From one mail to the next: time for the gateway to come to rest, and to write to its log.
+GAP_MS = 80
 GAP_OCTETS_A_MS = 16384
 
 
