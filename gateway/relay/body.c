@@ -92,22 +92,30 @@ static void loan_read(struct relay_client *client)
 		(unsigned)min_size(blocks, SPOOL_LOAN_BLOCKS), body->from->offset + body->at);
 }
 
-/* res octets of the loan are `vec`. Where they end within a page and more follow, those cannot be had
+/* n octets of the loan are `vec`. Where they end within a page and more follow, those cannot be had
  * past the page cache. */
-static void loan_filled(struct relay_client *client, size_t res)
+static void loan_filled(struct relay_client *client, size_t n)
 {
 	const struct relay_client_body *body = &client->body;
 
-	if (body->at < body->from->n && res % SPOOL_BLOCK_BYTES != 0)
+	if (body->at < body->from->n && n % SPOOL_BLOCK_BYTES != 0)
 		(void)!spool_direct_set(body->from->fd, false);
 	client->vec_i = client->vec_n = 0;
-	for (; res > 0; client->vec_n++) {
+	for (; n > 0; client->vec_n++) {
 		struct iovec *piece = &client->vec[client->vec_n];
 
 		*piece = client->loan.iov[client->vec_n];
-		piece->iov_len = min_size(piece->iov_len, res);
-		res -= piece->iov_len;
+		piece->iov_len = min_size(piece->iov_len, n);
+		n -= piece->iov_len;
 	}
+}
+
+/* This file does not go past the page cache after all: read like any other from here on. */
+static void loan_refused(struct relay_client *client)
+{
+	spool_loan_return(client->relay->facts.spool, &client->loan);
+	(void)!spool_direct_set(client->body.from->fd, false);
+	client->body.vector = false;
 }
 
 static void file_splice(struct relay_client *client)
@@ -126,13 +134,18 @@ void relay_body_file_done(struct op *op, int res, uint32_t flags)
 	struct relay_client_body *body = &client->body;
 
 	(void)flags;
-	if (res <= 0 && res != -EINTR && res != -EAGAIN) {
+	if (res == -EINVAL && client->loan.first != NULL) {
+		loan_refused(client);
+	} else if (res <= 0 && res != -EINTR && res != -EAGAIN) {
 		relay_client_end(client, CLIENT_END_LOCAL, "the message cannot be read: %s",
 			res == 0 ? "the file is too short" : strerror(-res));
 	} else if (res > 0) {
-		body->at += (uint32_t)res;
+		/* Whole blocks are read: the file may go on behind the message. */
+		size_t n = min_size((size_t)res, body->from->n - body->at);
+
+		body->at += n;
 		if (client->loan.first != NULL)
-			loan_filled(client, (size_t)res);
+			loan_filled(client, n);
 		else if (body->splice)
 			client->piped += (uint32_t)res;
 		else

@@ -138,6 +138,11 @@ uint32_t spool_run_blocks_max(const struct spool *spool)
 
 /* ---- loans ---- */
 
+bool spool_loans(const struct spool *spool)
+{
+	return spool->blocks.max / 4 >= SPOOL_LOAN_BLOCKS;
+}
+
 bool spool_loan_take(struct spool *spool, struct spool_loan *loan)
 {
 	struct spool_run run = {0};

@@ -35,7 +35,8 @@ void spool_direct_begin(struct spool_message *message)
 {
 	struct spool *spool = message->spool;
 
-	if (!spool->settings->durable || spool->no_direct)
+	/* Who reads it back wants a loan: without any it would come from the disk bit by bit. */
+	if (!spool->settings->durable || spool->no_direct || !spool_loans(spool))
 		return;
 	message->direct = spool_direct_set(message->fd, true);
 	spool->no_direct = !message->direct;

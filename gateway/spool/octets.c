@@ -13,6 +13,8 @@
 #include <immintrin.h>
 #endif
 
+static bool narrow; /* tests only */
+
 static void look_octets(struct spool_octets *octets, const uint8_t *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -75,12 +77,11 @@ __attribute__((target("avx2"))) static void look_wide(
 	}
 }
 
-static bool wide(void)
-{
-	return __builtin_cpu_supports("avx2");
-}
+#define HAS_WIDE __builtin_cpu_supports("avx2")
 
 #else
+
+#define HAS_WIDE false
 
 #define STRIDE sizeof(uint64_t)
 #define ONES   0x0101010101010101ull
@@ -104,11 +105,6 @@ static void look_stride(struct spool_octets *octets, const uint8_t *p)
 		look_octets(octets, p, STRIDE);
 }
 
-static bool wide(void)
-{
-	return false;
-}
-
 static void look_wide(struct spool_octets *octets, struct span *bytes)
 {
 	(void)octets;
@@ -121,11 +117,16 @@ void spool_octets_look(struct spool_octets *octets, struct span bytes)
 {
 	if (octets->has_8bit && octets->has_bare)
 		return;
-	if (wide())
+	if (HAS_WIDE && !narrow)
 		look_wide(octets, &bytes);
 	while (bytes.n >= STRIDE)
 		look_stride(octets, span_take(&bytes, STRIDE).p);
 	look_octets(octets, bytes.p, bytes.n);
+}
+
+void spool_octets_narrow_for_test(bool on)
+{
+	narrow = on;
 }
 
 void spool_octets_end(struct spool_octets *octets)

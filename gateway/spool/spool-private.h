@@ -107,11 +107,13 @@ void spool_blocks_iov(const struct spool_run *run, struct iovec *out);
 /* Half of the memory is taken: what there is goes to the files as it comes, so that senders that
  * stop in mid-message do not keep the rest from everybody. */
 bool spool_memory_short(const struct spool *spool);
+bool spool_loans(const struct spool *spool); /* is the memory large enough for any? */
 /* How long a run may become before it has to be written. */
 uint32_t spool_run_blocks_max(const struct spool *spool);
 
 /* octets.c */
 void spool_octets_look(struct spool_octets *octets, struct span bytes);
+void spool_octets_narrow_for_test(bool on); /* without AVX2, even where it is there */
 void spool_octets_end(struct spool_octets *octets);
 
 struct spool_cutting;

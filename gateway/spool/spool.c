@@ -28,7 +28,6 @@
 
 #define ID_WORKER_SHIFT 8   /* an id is time in us, then the worker */
 #define DISK_BLOCK      512 /* unit of st_blocks */
-#define CROWDED_PART    4   /* of the memory, not counting what is only kept */
 #define BLOCKS_MIN      2   /* a worker's share of the memory: with less no message could begin */
 
 /* ---- opening ---- */
@@ -313,8 +312,7 @@ int spool_ready(struct spool *spool)
 
 bool spool_crowded(const struct spool *spool)
 {
-	return spool->blocks.live - spool->kept_blocks > spool->blocks.max / CROWDED_PART ||
-	       health(spool) != 0;
+	return spool_memory_short(spool) || health(spool) != 0;
 }
 
 /* ---- the turn ---- */

@@ -78,7 +78,7 @@ MUST_USE int spool_open(struct spool **out, const struct spool_settings *setting
 void spool_close(struct spool *spool); /* no message may be left, spool_idle() must hold */
 /* No message under way and nothing waits to be written: attempts reported before are on disk. */
 bool spool_idle(const struct spool *spool);
-/* Much of this worker's share of the memory is in use, or its shard cannot be written: another's may do
+/* Half of this worker's share of the memory is in use, or its shard cannot be written: another's may do
  * better. */
 bool spool_crowded(const struct spool *spool);
 

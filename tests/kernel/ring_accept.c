@@ -2,7 +2,8 @@
 /*
  * ring_accept: one multishot accept takes connection after connection; running out of descriptors
  * ends it with EMFILE and loses nobody: who waits in the backlog is there when it is armed again.
- * The limit that counts is the one at the time of arming.
+ * The limit that counts is the one at the time of arming. Of two rings that accept at one socket the first
+ * gets all.
  * Proves kernel-notes/ring-multishot-accept.md.
  */
 #include "kring.h"
@@ -12,8 +13,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define WAIT_MS 10000
-#define CLIENTS 5
+#define WAIT_MS  10000
+#define CLIENTS  5
+#define QUIET_MS 50
 
 static void arm(struct kring *kr, int listener)
 {
@@ -21,6 +23,26 @@ static void arm(struct kring *kr, int listener)
 
 	io_uring_prep_multishot_accept(sqe, listener, NULL, NULL, SOCK_CLOEXEC);
 	KT_MUST(io_uring_submit(&kr->ring) == 1);
+}
+
+static void two_rings(
+	struct kring *first, int listener, const struct sockaddr *address, socklen_t length)
+{
+	struct io_uring_cqe cqe = {0};
+	struct kring second;
+	bool all = true;
+
+	kr_open(&second, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, 8, 4096);
+	arm(&second, listener); /* the first is armed already */
+	for (int i = 0; i < CLIENTS; i++) {
+		int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		KT_MUST(client >= 0 && connect(client, address, length) == 0);
+		all = all && kr_wait(first, WAIT_MS, &cqe) >= 0;
+	}
+	kt_ok(all && kr_wait(&second, QUIET_MS, &cqe) == -ETIME,
+		"of two rings the one that was armed first gets all connections");
+	kr_close(&second);
 }
 
 int main(void)
@@ -60,6 +82,7 @@ int main(void)
 	arm(&kr, listener);
 	kt_ok(kr_wait(&kr, WAIT_MS, &cqe) >= 0,
 		"armed again: who waited in the backlog is accepted");
+	two_rings(&kr, listener, (struct sockaddr *)&address, length);
 	kr_close(&kr);
 	return kt_done();
 }

@@ -29,7 +29,7 @@ static const struct {
 	{"\x0c\x0e\x8d\x8a", true, false},
 };
 
-Test(spool_octets, wherever_they_are_cut)
+static void look_cut(void)
 {
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		struct span all = span_str(rows[i].text);
@@ -48,7 +48,7 @@ Test(spool_octets, wherever_they_are_cut)
 }
 
 /* Each text at every place of a long one that is in order but for it, in one piece. */
-Test(spool_octets, wherever_they_stand_in_much)
+static void look_in_much(void)
 {
 	enum { LINE = 17, LINES = 12, ALL = LINE * LINES };
 
@@ -75,6 +75,20 @@ Test(spool_octets, wherever_they_stand_in_much)
 			cr_expect(octets.has_bare == rows[i].has_bare, "row %zu, at %zu", i, at);
 		}
 	}
+}
+
+Test(spool_octets, wherever_they_are_cut)
+{
+	look_cut();
+	spool_octets_narrow_for_test(true);
+	look_cut();
+}
+
+Test(spool_octets, wherever_they_stand_in_much)
+{
+	look_in_much();
+	spool_octets_narrow_for_test(true);
+	look_in_much();
 }
 
 TestSuite(spool_flags, .init = harness_open, .fini = harness_close, .timeout = TEST_LIMIT_S);
