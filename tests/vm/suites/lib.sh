@@ -140,7 +140,7 @@ gateway_start()
 		tls { ktls = "$1" ticket_keys = "" }
 		policy { relay_domains = { "example.org" } sessions_per_address_max = 1000 $POLICY }
 		smtp { $TIMES }
-		spool { directory = "spool" segment_bytes = 4194304 free_bytes_min = 4194304 }
+		spool { directory = "spool" segment_bytes = 4194304 free_bytes_min = 4194304 $SPOOL }
 		route "all" { domains = { "*" } $route }
 		relay { ktls = "$1" }
 		fence { $FENCE }

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 #
 # On to a next hop under TLS whose records the kernel makes: from the log and from files of their
-# own, by BDAT, which goes by splice from file to socket, and by DATA, which is stuffed on the way.
-# What the next hop keeps is compared byte for byte. Mail comes in without TLS, so that the kernel's
-# counters are the relay's.
+# own, by BDAT, which goes by splice from file to socket, or from memory, and by DATA, which is
+# stuffed on the way. What the next hop keeps is compared byte for byte. Mail comes in without TLS, so
+# that the kernel's counters are the relay's.
 
 . /vm/suites/lib.sh
 
@@ -60,18 +60,31 @@ peer make 300 6 text "$DIR/small"
 peer make 100000 7 text "$DIR/middle"
 peer make $BYTES 8 text "$DIR/text"
 peer make $BYTES 9 binary "$DIR/binary"
-for mode in always auto; do
+# chunks NAME: all sizes by BDAT.
+chunks()
+{
 	planted=$(tls_stat TlsTxSw)
-	sink_start "chunks-$mode"
+	sink_start "$1-$mode"
 	gateway_start $mode "next_hops = { \"smtp:127.0.0.1:$SINK_PORT\" } tls = \"require\""
 	every_size
 	relayed binary "$DIR/binary" -b -k 1000003
-	check "ktls=$mode: splice moved most of it" \
-		metric_over postern_relay_splice_bytes_total $((BYTES * 3 / 2))
+	spliced=$(metric postern_relay_splice_bytes_total)
+	direct=$(metric postern_spool_large_direct_bytes_total)
 	check "ktls=$mode: the kernel had the keys" test "$(tls_stat TlsTxSw)" -gt "$planted"
 	gateway_stop
 	sink_stop
 	rm -rf "$DIR/$mode" "$STORE"
+}
+
+for mode in always auto; do
+	SPOOL='durability = "none"'
+	chunks spliced
+	check "ktls=$mode: splice moved most of it" test "$spliced" -gt $((BYTES * 3 / 2))
+	# What went past the page cache, where the file system can, is sent from memory.
+	SPOOL=
+	chunks durable
+	check "ktls=$mode: spliced, or written past the page cache" \
+		test $((spliced + direct)) -gt $BYTES
 done
 mode=always
 sink_start stuffed --without CHUNKING
