@@ -52,7 +52,8 @@ PREFIX_V4, PREFIX_V6 = 16, 64
 LAN_V4, LAN_V6 = "10.9.0.{}", "fd09::{:x}"
 SINK_PORT = 2626
 MODERATION_NS = 100_000         # what arrives meanwhile is handled together, as network cards do
-IDLE_SECONDS = 400          # longer than command_seconds, the default
+COMMAND_SECONDS = 30        # longer than any attack
+IDLE_SECONDS = 90           # longer than that, and than handshake_seconds
 READY_SECONDS = 20
 NAME = "postern-fence-"         # of folders and cgroups; the pid follows
 FOLDER_ROOTS = ("/dev/shm", "/tmp")
@@ -445,7 +446,8 @@ class Mx(gateway.Gateway):
         self.cgroup = lab.cgroup(host.name)
         self.log_path = os.path.join(folder, f"{host.name}.log")
         own = {"policy.relay_domains": ["example.org"], "workers": len(host.cpus),
-               "policy.sessions_per_address_max": None, "drain_seconds": 2}
+               "policy.sessions_per_address_max": None, "drain_seconds": 2,
+               "smtp.command_seconds": COMMAND_SECONDS}
         routes = {"sink": {"domains": ["*"], "next_hops": [next_hop]}}
         home = os.path.join(folder, host.name)
         os.mkdir(home, 0o755)
