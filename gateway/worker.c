@@ -102,12 +102,6 @@ static void log_done(struct op *op, int res, uint32_t flags)
 	event_sink_taken(&worker->sink);
 }
 
-/* The turn that the timer brings about is all that is wanted. */
-static void log_fire(struct wheel_timer *timer)
-{
-	(void)timer;
-}
-
 static bool log_waits(struct worker *worker)
 {
 	size_t n = event_sink_bytes(&worker->sink);
@@ -389,7 +383,7 @@ int worker_start(struct worker **out, const struct worker_facts *facts, struct t
 	worker->tls_first = tls;
 	worker->routes_first = routes;
 	worker->log.done = log_done;
-	wheel_timer_init(&worker->log_timer, log_fire);
+	wheel_timer_init(&worker->log_timer, wheel_fire_nothing);
 	worker->log_cancel.done = ignore_done;
 	event_sink_init(&worker->sink);
 	pthread_mutex_init(&worker->wake_lock, NULL);

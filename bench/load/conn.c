@@ -230,16 +230,7 @@ void conn_say(struct conn *conn, const void *p, size_t n)
 
 static void out_drop(struct conn *conn, size_t n)
 {
-	while (n > 0) {
-		struct iovec *piece = &conn->out[conn->out_at];
-		size_t part = min_size(n, piece->iov_len);
-
-		piece->iov_base = (uint8_t *)piece->iov_base + part;
-		piece->iov_len -= part;
-		n -= part;
-		if (piece->iov_len == 0)
-			conn->out_at++;
-	}
+	conn->out_at = span_iov_drop(conn->out, conn->out_at, n);
 	if (conn->out_at == conn->out_n) {
 		conn->out_at = 0;
 		conn->out_n = 0;

@@ -57,8 +57,8 @@ MUST_USE enum proxy_step proxy_parse(struct span in, struct proxy_header *header
 #define CREW_SPARE_SHARE  900   /* a smaller size would do: each would be at this at most */
 #define CREW_SPARE_MS     1000  /* for so long, */
 #define CREW_SPARE_MS_MAX 60000 /* or twice as long each time that it grows again... */
-#define CREW_TURN_MS      1000
-#define CREW_HASTY_MS     5000 /* ...within this */
+#define CREW_HASTY_MS     5000  /* ...within this */
+#define CREW_TURN_MS      1000  /* between two wakes of a crew that could be smaller */
 
 /* A worker takes part from join to leave. Sockets are numbered listener * workers + worker. */
 void crew_join(struct crew *crew, uint32_t worker, struct ring *ring);

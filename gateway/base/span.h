@@ -7,6 +7,7 @@
 
 #include <string.h>
 #include <strings.h>
+#include <sys/uio.h>
 
 #include "base/base.h"
 
@@ -39,6 +40,20 @@ static inline struct span span_take(struct span *span, size_t n)
 static inline bool span_equal(struct span a, struct span b)
 {
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+/* Takes n octets off the pieces from iov[at] on, which have as many; the first that has some left. */
+static inline uint32_t span_iov_drop(struct iovec *iov, uint32_t at, size_t n)
+{
+	while (n > 0) {
+		size_t part = min_size(n, iov[at].iov_len);
+
+		iov[at].iov_base = (uint8_t *)iov[at].iov_base + part;
+		iov[at].iov_len -= part;
+		n -= part;
+		at += iov[at].iov_len == 0;
+	}
+	return at;
 }
 
 /* ASCII case-insensitive comparison with a C string. */

@@ -35,6 +35,11 @@ void wheel_clear(struct wheel *wheel, struct wheel_timer *timer)
 	wheel->timers--;
 }
 
+void wheel_fire_nothing(struct wheel_timer *timer)
+{
+	(void)timer;
+}
+
 void wheel_set(struct wheel *wheel, struct wheel_timer *timer, uint64_t deadline_ms)
 {
 	uint64_t tick;

@@ -30,6 +30,9 @@ struct wheel {
 void wheel_init(struct wheel *wheel, uint64_t now_ms);
 void wheel_timer_init(struct wheel_timer *timer, void (*fire)(struct wheel_timer *timer));
 
+/* For a timer of which the turn that it brings about is all that is wanted. */
+void wheel_fire_nothing(struct wheel_timer *timer);
+
 /* Sets or moves. deadline_ms is on the clock_ms() scale and may lie in the past. */
 void wheel_set(struct wheel *wheel, struct wheel_timer *timer, uint64_t deadline_ms);
 void wheel_clear(struct wheel *wheel, struct wheel_timer *timer);

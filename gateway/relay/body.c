@@ -113,8 +113,7 @@ static void loan_filled(struct relay_client *client, size_t n)
 /* This file does not go past the page cache after all: read like any other from here on. */
 static void loan_refused(struct relay_client *client)
 {
-	spool_loan_return(client->relay->facts.spool, &client->loan);
-	(void)!spool_direct_set(client->body.from->fd, false);
+	relay_body_release(client);
 	client->body.vector = false;
 }
 

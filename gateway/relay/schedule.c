@@ -46,12 +46,6 @@ void relay_schedule_kick(struct relay_schedule *schedule)
 
 /* ---- opening and closing ---- */
 
-/* The turn that the timer brings about is all that is wanted. */
-static void report_fire(struct wheel_timer *timer)
-{
-	(void)timer;
-}
-
 static uint32_t recipients_max(const struct relay_settings *settings)
 {
 	uint32_t max = 1;
@@ -99,7 +93,7 @@ int relay_schedule_open(struct relay *relay, struct err *err)
 	list_init(&schedule->doomed);
 	list_init(&schedule->stopped);
 	list_init(&schedule->unreported);
-	wheel_timer_init(&schedule->report_timer, report_fire);
+	wheel_timer_init(&schedule->report_timer, wheel_fire_nothing);
 	list_init(&schedule->links);
 	list_init(&schedule->idle);
 	schedule->kick.done = kicked;

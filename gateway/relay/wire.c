@@ -327,16 +327,7 @@ static void send_vec(struct relay_client *client)
 static void vec_sent(struct relay_client *client, size_t n)
 {
 	client->sending_vec = false;
-	while (n > 0) {
-		struct iovec *piece = &client->vec[client->vec_i];
-		size_t part = min_size(n, piece->iov_len);
-
-		piece->iov_base = (uint8_t *)piece->iov_base + part;
-		piece->iov_len -= part;
-		n -= part;
-		if (piece->iov_len == 0)
-			client->vec_i++;
-	}
+	client->vec_i = span_iov_drop(client->vec, client->vec_i, n);
 }
 
 struct span relay_wire_vec_take(struct relay_client *client)

@@ -104,9 +104,8 @@ void ring_stop(struct ring *ring); /* from a handler */
 void ring_on_wake(struct ring *ring, void (*on_wake)(void *ctx), void *ctx);
 void ring_wake(struct ring *ring);
 
-uint64_t ring_now_ms(const struct ring *ring);
-uint64_t ring_turns(const struct ring *ring);
-/* of ring_run(), since it was opened */ /* clock_ms() at this turn's start */
+uint64_t ring_now_ms(const struct ring *ring); /* clock_ms() at this turn's start */
+uint64_t ring_turns(const struct ring *ring);  /* of ring_run(), since it was opened */
 struct wheel *ring_wheel(struct ring *ring);
 const struct ring_features *ring_features(const struct ring *ring);
 

@@ -41,12 +41,6 @@ bool spool_log_paused(const struct spool_log *log)
 	return ring_now_ms(log->spool->ring) < log->pause_ms;
 }
 
-/* The turn that the timer brings about is all that is wanted. */
-static void pause_over(struct wheel_timer *timer)
-{
-	(void)timer;
-}
-
 static void notes_fire(struct wheel_timer *timer)
 {
 	container_of(timer, struct spool_log, notes_timer)->notes_due = true;
@@ -72,16 +66,7 @@ static void batch_write(struct spool_log *log)
 static void batch_advance(struct spool_batch *batch, size_t n)
 {
 	batch->done += n;
-	while (n > 0) {
-		struct iovec *iov = &batch->iov[batch->iov_at];
-		size_t part = min_size(n, iov->iov_len);
-
-		iov->iov_base = (char *)iov->iov_base + part;
-		iov->iov_len -= part;
-		n -= part;
-		if (iov->iov_len == 0)
-			batch->iov_at++;
-	}
+	batch->iov_at = span_iov_drop(batch->iov, batch->iov_at, n);
 }
 
 static void commit_count(const struct spool_batch *batch)
@@ -326,5 +311,5 @@ void spool_log_init(struct spool_log *log, struct spool *spool, struct spool_sha
 	log->batch.op.done = batch_done;
 	log->wait.done = wait_done;
 	wheel_timer_init(&log->notes_timer, notes_fire);
-	wheel_timer_init(&log->pause_timer, pause_over);
+	wheel_timer_init(&log->pause_timer, wheel_fire_nothing);
 }

@@ -106,12 +106,6 @@ static int logs_open(struct spool *spool, uint32_t workers)
 	return res;
 }
 
-/* The turn that the timer brings about is all that is wanted. */
-static void look_fire(struct wheel_timer *timer)
-{
-	(void)timer;
-}
-
 static uint32_t u32_of(uint64_t n)
 {
 	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
@@ -141,7 +135,7 @@ int spool_open(struct spool **out, const struct spool_settings *settings, struct
 	spool_queue_init(spool);
 	spool_access_init(spool);
 	spool_ahead_init(spool);
-	wheel_timer_init(&spool->look_timer, look_fire);
+	wheel_timer_init(&spool->look_timer, wheel_fire_nothing);
 	res = logs_open(spool, workers);
 	if (res != 0) {
 		spool_close(spool);

@@ -319,6 +319,15 @@ static void burn(uint64_t ms)
 		;
 }
 
+/* The crew has grown, which wakes its first worker, who leaves. */
+static void grown(struct ring *ring, const char *why)
+{
+	cr_expect_eq(crew_size(crew), 2, "%s", why);
+	woken(ring);
+	crew_leave(crew, 0);
+	ring_close(ring);
+}
+
 /* The time is what the test says; the CPU time is the thread's own, whatever else the machine does. */
 Test(accept_crew, a_look_measures_the_thread)
 {
@@ -334,10 +343,7 @@ Test(accept_crew, a_look_measures_the_thread)
 	cr_expect_not(crew_due(crew, 0, at_ms), "just looked");
 	burn(CREW_LOOK_MS + 1);
 	crew_look(crew, 0, at_ms + CREW_LOOK_MS, false);
-	cr_expect_eq(crew_size(crew), 2, "a whole one");
-	woken(ring);
-	crew_leave(crew, 0);
-	ring_close(ring);
+	grown(ring, "a whole one");
 }
 
 Test(accept_crew, long_turns_are_full)
@@ -349,10 +355,7 @@ Test(accept_crew, long_turns_are_full)
 	woken(ring); /* a turn or two */
 	burn(CREW_LOOK_MS);
 	crew_look(crew, 0, at_ms + CREW_LOOK_MS * 3 / 2, false);
-	cr_expect_eq(crew_size(crew), 2, "two thirds of a CPU in one turn");
-	woken(ring);
-	crew_leave(crew, 0);
-	ring_close(ring);
+	grown(ring, "two thirds of a CPU in one turn");
 }
 
 Test(accept_crew, crowded_is_full)
@@ -360,8 +363,5 @@ Test(accept_crew, crowded_is_full)
 	struct ring *ring = member(0);
 
 	crew_look(crew, 0, ring_now_ms(ring) + CREW_LOOK_MS, true);
-	cr_expect_eq(crew_size(crew), 2);
-	woken(ring);
-	crew_leave(crew, 0);
-	ring_close(ring);
+	grown(ring, "crowded");
 }
