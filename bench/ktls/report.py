@@ -38,7 +38,7 @@ hop that is tried again, the kernel's ticks. Gateways have taken some mail befor
 A round is a boot of its own, in which all gateways run, the modes in turn; what is shown is the median of the rounds,
 in brackets the least and the greatest. `best` is the cheaper of `off` and `always`; `auto` is to be within 2 % of it,
 and what is not, by the medians, is called over. On a kernel whose receiving is sound `auto` and `always` do the same,
-but for messages above 1 MiB that come by BDAT, which only `always` splices: else what they differ by is chance.
+but for chunks of 256 KiB and more that come by BDAT, which only `always` splices: else what they differ by is chance.
 
 What an idle session costs in memory, under kernel TLS too, is in [IDLE.md](IDLE.md).
 """

@@ -188,17 +188,14 @@ static void on_committed(struct spool_owner *owner, int res, const struct smtp_v
 
 /* ---- splice ---- */
 
-/* May the kernel move it? Out of its TLS records that takes fewer instructions than reading and writing
- * them up to about SESSION_SPLICE_TLS_MAX a message, and more beyond (kernel-notes/ktls-break-even.md):
- * longer ones only where the kernel is to do all that it can. */
+/* May the kernel move it? Out of its TLS records that takes more instructions than reading does
+ * (kernel-notes/ktls-break-even.md): only where the kernel is to do all that it can. */
 static bool splice_pays(const struct session *session)
 {
 	if (session->tls == NULL)
 		return true;
-	if (!(session->planted & TLS_KTLS_RX))
-		return false;
-	return session->worker->facts.config->tls.ktls == KTLS_MODE_ALWAYS ||
-	       session->smtp.body_bytes + session->smtp.chunk_left <= SESSION_SPLICE_TLS_MAX;
+	return session->planted & TLS_KTLS_RX &&
+	       session->worker->facts.config->tls.ktls == KTLS_MODE_ALWAYS;
 }
 
 /* Is enough left of a BDAT chunk, with nothing of it in our hands, to go around user space? The

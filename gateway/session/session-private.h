@@ -9,12 +9,11 @@
 #include "smtp/smtp.h"
 #include "spool/spool.h"
 
-#define SESSION_OUT_BYTES      4096                      /* replies waiting to be sent */
-#define SESSION_SMALL_BYTES    (SESSION_OUT_BYTES + 512) /* the same as TLS records */
-#define SESSION_LARGE_BYTES    (TLS_RECORD_MAX + 512) /* a record, a flight, a record's plaintext */
-#define SESSION_HELD_MAX       4             /* provided buffers held before receiving is paused */
-#define SESSION_SPLICE_MIN     (256 * 1024)  /* octets left of a BDAT chunk that are worth a pipe */
-#define SESSION_SPLICE_TLS_MAX (1024 * 1024) /* of a message under kernel TLS with ktls = auto */
+#define SESSION_OUT_BYTES   4096                      /* replies waiting to be sent */
+#define SESSION_SMALL_BYTES (SESSION_OUT_BYTES + 512) /* the same as TLS records */
+#define SESSION_LARGE_BYTES (TLS_RECORD_MAX + 512)    /* a record, a flight, a record's plaintext */
+#define SESSION_HELD_MAX    4            /* provided buffers held before receiving is paused */
+#define SESSION_SPLICE_MIN  (256 * 1024) /* octets left of a BDAT chunk that are worth a pipe */
 #define SESSION_STRAIGHT_MIN                                                                       \
 	(2 * TLS_PLAIN_MAX)               /* octets left of a chunk to decrypt into the spool */
 #define SESSION_WIDE_MIN     (256 * 1024) /* the same, or of a message so far, for wide buffers */
