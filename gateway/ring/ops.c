@@ -13,6 +13,7 @@
 #define SOL_TLS_LEVEL          282 /* SOL_TLS, not in this libc's headers */
 #define TLS_RECORD_TYPE_CMSG   2   /* TLS_GET_RECORD_TYPE */
 #define TLS_RECORD_TYPE_NORMAL 23  /* application data comes without a control message */
+#define TLS_RECORD_PLAIN       16384
 
 static unsigned len_of(size_t n)
 {
@@ -33,13 +34,18 @@ static void select_buffers(struct op *op, struct io_uring_sqe *sqe)
 	sqe->buf_group = RING_BUFFER_GROUP;
 }
 
+static void select_wide(struct io_uring_sqe *sqe)
+{
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = RING_WIDE_GROUP;
+}
+
 void ring_recv_wide(struct ring *ring, struct op *op, int fd)
 {
 	struct io_uring_sqe *sqe = ring_op_arm(ring, op);
 
 	io_uring_prep_recv(sqe, fd, NULL, RING_WIDE_BYTES, 0);
-	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = RING_WIDE_GROUP;
+	select_wide(sqe);
 }
 
 void ring_recv_multi(struct ring *ring, struct op *op, int fd)
@@ -104,7 +110,11 @@ void ring_socket(struct ring *ring, struct op *op, int domain, int type, int pro
 
 void ring_msg_init(struct msghdr *msg)
 {
-	*msg = (struct msghdr){.msg_controllen = RING_CMSG_BYTES};
+	_Static_assert(
+		sizeof(struct io_uring_recvmsg_out) + RING_CONTROL_BYTES + TLS_RECORD_PLAIN ==
+			RING_BUFFER_BYTES,
+		"a buffer takes one full record and no more");
+	*msg = (struct msghdr){.msg_controllen = RING_CONTROL_BYTES};
 }
 
 /* Finds the record type in the control messages; false if they are malformed. */

@@ -24,7 +24,7 @@
 #define PROBE_ENTRIES 8
 #define PROBE_WAIT_S  2
 #define TRY_BUFFERS   4
-#define TRY_BYTES     128
+#define TRY_BYTES     256
 
 /* ---- why not ---- */
 
@@ -275,7 +275,7 @@ static bool try_recv(struct trial *trial, bool with_msg)
 	close(pair[0]);
 	close(pair[1]);
 	return ok &&
-	       res == (with_msg ? (int)sizeof(struct io_uring_recvmsg_out) + RING_CMSG_BYTES + 1
+	       res == (with_msg ? (int)sizeof(struct io_uring_recvmsg_out) + RING_CONTROL_BYTES + 1
 				: 1);
 }
 

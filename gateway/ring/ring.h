@@ -60,6 +60,10 @@ struct ring_time {
 #define RING_WIDE_BUFFERS 8
 #define RING_LAZY_MS      1
 #define RING_CMSG_BYTES   24 /* CMSG_SPACE(1): the record type */
+/* What multishot recvmsg keeps for control messages, in front of the payload. More than those need: with
+ * it the payload's room is one full record. Were it any more, the kernel would begin the next record
+ * where that is there, and what does not fit it opens in memory of its own and copies. */
+#define RING_CONTROL_BYTES 112
 
 struct ring_settings {
 	uint32_t entries;        /* SQ entries; CQ is four times that */

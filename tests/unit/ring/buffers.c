@@ -257,7 +257,7 @@ Test(buffers, recvmsg_gives_payload_and_type_and_sees_the_end)
 	}
 }
 
-Test(buffers, recvmsg_holds_a_full_tls_record)
+Test(buffers, recvmsg_holds_a_full_tls_record_and_no_more)
 {
 	static uint8_t record[16384];
 	struct msghdr msg;
@@ -267,34 +267,16 @@ Test(buffers, recvmsg_holds_a_full_tls_record)
 	ring_msg_init(&msg);
 	step_init(&recv);
 	cr_assert(write(pair[1], record, sizeof(record)) == sizeof(record));
+	put(pair[1], "next");
 	ring_recvmsg_multi(ring, &recv.op, pair[0], &msg);
-	step_wait_calls(&recv, 1);
+	step_wait_calls(&recv, 2);
 	cr_assert(ring_msg_parse(&msg, recv.held[0]));
 	cr_assert(span_equal(recv.held[0]->bytes, span_of(record, sizeof(record))));
+	cr_assert(ring_msg_parse(&msg, recv.held[1]));
+	cr_assert(holds(recv.held[1], "next"));
+	release_first(&recv);
 	release_first(&recv);
 	step_cancel(&recv);
-}
-
-static void send_descriptors(int fd, unsigned n)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(2 * sizeof(int))];
-	} control = {0};
-	struct msghdr msg = {
-		.msg_iov = &(struct iovec){(char[]){"fd"}, 2},
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = CMSG_SPACE(n * sizeof(int)),
-	};
-	struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
-
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(n * sizeof(int));
-	for (unsigned i = 0; i < n; i++)
-		memcpy(CMSG_DATA(header) + i * sizeof(int), &fd, sizeof(fd));
-	cr_assert(sendmsg(fd, &msg, 0) == 2);
 }
 
 Test(buffers, recvmsg_passes_over_a_control_message_of_another_level)
@@ -304,7 +286,7 @@ Test(buffers, recvmsg_passes_over_a_control_message_of_another_level)
 
 	ring_msg_init(&msg);
 	step_init(&recv);
-	send_descriptors(pair[1], 1);
+	put_descriptor(pair[1]);
 	ring_recvmsg_multi(ring, &recv.op, pair[0], &msg);
 	step_wait_calls(&recv, 1);
 	cr_assert(ring_msg_parse(&msg, recv.held[0]));
@@ -335,7 +317,7 @@ struct parse_case {
 	size_t payload;
 };
 
-#define HEAD (sizeof(struct out) + RING_CMSG_BYTES)
+#define HEAD (sizeof(struct out) + RING_CONTROL_BYTES)
 
 static const struct parse_case parse_cases[] = {
 	{"no control message", {0, 0, 5, 0}, 0, 0, 0, HEAD + 5, true, 23, 5},
@@ -350,11 +332,12 @@ static const struct parse_case parse_cases[] = {
 	{"payload cut", {0, 0, 9, MSG_TRUNC}, 0, 0, 0, HEAD + 5, false, 0, 0},
 	{"payload longer than the completion", {0, 0, 6, 0}, 0, 0, 0, HEAD + 5, false, 0, 0},
 	{"payload length wraps", {0, 0, UINT32_MAX, 0}, 0, 0, 0, HEAD + 5, false, 0, 0},
-	{"more control data than room", {0, 25, 2, 0}, 17, 282, 2, HEAD + 2, false, 0, 0},
+	{"more control data than room", {0, RING_CONTROL_BYTES + 1, 2, 0}, 17, 282, 2, HEAD + 2,
+		false, 0, 0},
 	{"cmsg shorter than its head", {0, 24, 2, 0}, 15, 282, 2, HEAD + 2, false, 0, 0},
 	{"cmsg of length 0", {0, 24, 2, 0}, 0, 282, 2, HEAD + 2, false, 0, 0},
 	{"cmsg without its byte", {0, 24, 2, 0}, 16, 282, 2, HEAD + 2, false, 0, 0},
-	{"cmsg longer than the room", {0, 24, 2, 0}, 25, 282, 2, HEAD + 2, false, 0, 0},
+	{"cmsg longer than what there is", {0, 24, 2, 0}, 25, 282, 2, HEAD + 2, false, 0, 0},
 	{"cmsg length wraps", {0, 24, 2, 0}, SIZE_MAX, 282, 2, HEAD + 2, false, 0, 0},
 	{"half a cmsg", {0, 8, 2, 0}, 17, 282, 2, HEAD + 2, false, 0, 0},
 };

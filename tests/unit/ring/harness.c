@@ -104,3 +104,24 @@ void put(int fd, const char *text)
 {
 	cr_assert(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
 }
+
+void put_descriptor(int fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct msghdr msg = {
+		.msg_iov = &(struct iovec){(char[]){"fd"}, 2},
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	cr_assert(sendmsg(fd, &msg, 0) == 2);
+}

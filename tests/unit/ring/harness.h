@@ -52,5 +52,7 @@ void release_first(struct step *step);
 /* A connected pair of Unix stream sockets. */
 void pair_open(int pair[2]);
 void put(int fd, const char *text);
+/* Two octets, "fd", with a control message that is not about TLS. */
+void put_descriptor(int fd);
 
 #endif
