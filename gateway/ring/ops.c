@@ -48,6 +48,17 @@ void ring_recv_wide(struct ring *ring, struct op *op, int fd)
 	select_wide(sqe);
 }
 
+/* Without an iovec the kernel takes all of the buffer. It writes to msg how much of `control` it used. */
+void ring_recvmsg_wide(struct ring *ring, struct op *op, int fd, struct ring_record *record)
+{
+	struct io_uring_sqe *sqe = ring_op_arm(ring, op);
+
+	record->msg = (struct msghdr){
+		.msg_control = record->control, .msg_controllen = sizeof(record->control)};
+	io_uring_prep_recvmsg(sqe, fd, &record->msg, 0);
+	select_wide(sqe);
+}
+
 void ring_recv_multi(struct ring *ring, struct op *op, int fd)
 {
 	struct io_uring_sqe *sqe = ring_op_arm(ring, op);
@@ -158,6 +169,17 @@ bool ring_msg_parse(const struct msghdr *msg, struct ring_buffer *buffer)
 		return false;
 	buffer->bytes = span_of(rest.p, out.payloadlen);
 	return true;
+}
+
+bool ring_record_parse(const struct ring_record *record, struct ring_buffer *buffer)
+{
+	const struct msghdr *msg = &record->msg;
+
+	if ((msg->msg_flags & (MSG_CTRUNC | MSG_TRUNC)) ||
+		msg->msg_controllen > sizeof(record->control))
+		return false;
+	buffer->type = TLS_RECORD_TYPE_NORMAL;
+	return record_type_find(span_of(record->control, msg->msg_controllen), &buffer->type);
 }
 
 /* ---- files ---- */

@@ -136,6 +136,16 @@ void ring_recv_wide(struct ring *ring, struct op *op, int fd);
 void ring_recvmsg_multi(struct ring *ring, struct op *op, int fd, struct msghdr *msg);
 void ring_msg_init(struct msghdr *msg);
 
+/* ring_recv_wide() by recvmsg, for kTLS: records that are there, of one type, one behind the other. What
+ * that type is ring_record_parse() tells. `record` must stay where it is while the op is armed. Not on
+ * kernels that call half a record readable (kernel-notes/ktls-partial-records.md). */
+struct ring_record {
+	struct msghdr msg;
+	_Alignas(struct cmsghdr) uint8_t control[RING_CMSG_BYTES];
+};
+
+void ring_recvmsg_wide(struct ring *ring, struct op *op, int fd, struct ring_record *record);
+
 /* One receive of up to n octets into p. */
 void ring_recv(struct ring *ring, struct op *op, int fd, void *p, size_t n);
 /* The same, but the octets stay in the socket: the next receive gets them again. */
@@ -170,6 +180,8 @@ void ring_buffer_release(struct ring *ring, struct ring_buffer *buffer);
 /* After a recvmsg_multi completion: narrows buffer->bytes to the payload and sets ->type to the
  * TLS record type (23 when no control message came). False: truncated control data or malformed. */
 MUST_USE bool ring_msg_parse(const struct msghdr *msg, struct ring_buffer *buffer);
+/* The same after ring_recvmsg_wide(), whose buffer holds nothing but the payload. */
+MUST_USE bool ring_record_parse(const struct ring_record *record, struct ring_buffer *buffer);
 
 /* ---- files (punted to io-wq by the kernel) ---- */
 

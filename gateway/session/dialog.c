@@ -198,12 +198,18 @@ static bool splice_pays(const struct session *session)
 	       session->worker->facts.config->tls.ktls == KTLS_MODE_ALWAYS;
 }
 
-/* Is enough left of a BDAT chunk, with nothing of it in our hands, to go around user space? The
- * header section is always read here, for message.c looks into it. */
-static bool splice_due(struct session *session)
+/* Is enough left of a BDAT chunk to go around user space? */
+bool session_splice_wanted(const struct session *session)
 {
 	return splice_pays(session) && session->message != NULL && !session->splice_off &&
-	       session->smtp.chunk_left >= SESSION_SPLICE_MIN && session->smtp.header_over &&
+	       session->smtp.chunk_left >= SESSION_SPLICE_MIN;
+}
+
+/* With nothing of it in our hands? The header section is always read here, for message.c looks into
+ * it. */
+static bool splice_due(struct session *session)
+{
+	return session_splice_wanted(session) && session->smtp.header_over &&
 	       session->held == NULL && session->in.n == 0 && !session->eof &&
 	       session->recv_error == 0 && spool_error(session->message) == 0 &&
 	       !session_guard_paused(session);

@@ -9,7 +9,8 @@
  *	TLS in user space	the same; a record is decrypted into a buffer of its own, or where
  *				the spool wants it. A long message comes by single receives into
  *				wide buffers
- *	kTLS			multishot recvmsg, provided buffers, each with its record type
+ *	kTLS			multishot recvmsg, provided buffers, each with its record type; a
+ *				long message by single ones into wide buffers, some records each
  *	handshake		one exact receive at a time (tls_conn_want), so that nothing that
  *				belongs to a later record leaves the kernel
  *
@@ -66,22 +67,30 @@ static bool wide_wanted(const struct session *session)
 {
 	const struct smtp *smtp = &session->smtp;
 
-	return session->tls != NULL && !(session->planted & TLS_KTLS_RX) && !session->wide_off &&
-	       session->message != NULL && session->wait != SESSION_WAIT_COMMIT &&
-	       (smtp->chunk_left >= SESSION_WIDE_MIN || smtp->body_bytes >= SESSION_WIDE_MIN);
+	if (session->tls == NULL || session->wide_off || session->message == NULL ||
+		session->wait == SESSION_WAIT_COMMIT)
+		return false;
+	if (session->planted & TLS_KTLS_RX && (session->worker->facts.kernel->rx_spins_on_partial ||
+						      session_splice_wanted(session)))
+		return false;
+	return smtp->chunk_left >= SESSION_WIDE_MIN || smtp->body_bytes >= SESSION_WIDE_MIN;
 }
 
 void session_receive(struct session *session)
 {
+	bool records = session->planted & TLS_KTLS_RX;
 	bool wide = wide_wanted(session);
 
 	if (!receive_wanted(session) || (wide && session->held != NULL))
 		return;
 	session->recv_multi = true;
 	session->recv_wide = wide;
-	if (session->recv_wide)
+	if (wide && records)
+		ring_recvmsg_wide(
+			ring_of(session), &session->recv, session->fd, &session->recv_record);
+	else if (wide)
 		ring_recv_wide(ring_of(session), &session->recv, session->fd);
-	else if (session->planted & TLS_KTLS_RX)
+	else if (records)
 		ring_recvmsg_multi(
 			ring_of(session), &session->recv, session->fd, &session->worker->recv_msg);
 	else
@@ -152,13 +161,19 @@ static void hold(struct session *session, struct ring_buffer *buffer)
 		receive_cancel(session);
 }
 
-/* A buffer came. Under kTLS its head tells the record type; an empty payload is end of stream. */
+static bool record_parse(struct session *session, struct ring_buffer *buffer)
+{
+	return session->recv_wide ? ring_record_parse(&session->recv_record, buffer)
+				  : ring_msg_parse(&session->worker->recv_msg, buffer);
+}
+
+/* A buffer came. Under kTLS the record type is told; an empty payload is end of stream. */
 static void buffer_came(struct session *session, struct ring_buffer *buffer)
 {
 	struct ring *ring = ring_of(session);
 
 	buffer->type = 23;
-	if (session->planted & TLS_KTLS_RX && !ring_msg_parse(&session->worker->recv_msg, buffer)) {
+	if (session->planted & TLS_KTLS_RX && !record_parse(session, buffer)) {
 		session->recv_error = -EBADMSG;
 		ring_buffer_release(ring, buffer);
 		return;

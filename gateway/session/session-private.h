@@ -121,9 +121,10 @@ struct session {
 	/* input */
 	struct op recv;
 	struct op cancel;
+	struct ring_record recv_record;
 	bool recv_stop;  /* no receive wanted: being cancelled or not to be armed */
 	bool recv_multi; /* the armed receive fills provided buffers */
-	bool recv_wide;  /* ... a wide one */
+	bool recv_wide;  /* ... a wide one; recv_record is with it, under kTLS */
 	bool wide_off;   /* there was none: not for the rest of this chunk, or message */
 	bool eof;
 	bool early_talker;
@@ -262,6 +263,9 @@ bool session_guard_become(struct session *session, const struct network_end *pee
 
 /* ---- dialog.c ---- */
 void session_dialog_init(struct session *session);
+/* Is what comes of the chunk for splice, once the header section is over and nothing of the chunk is in
+ * our hands? */
+MUST_USE bool session_splice_wanted(const struct session *session);
 enum session_step session_dialog_step(struct session *session);
 void session_message_drop(struct session *session);  /* aborted: not one octet of it is delivered */
 void session_question_drop(struct session *session); /* nobody waits for the answer any more */
