@@ -3,9 +3,10 @@
  * lean.h -- an OpenSSL library in which a certificate's key is found quickly.
  *
  * OpenSSL 3.0 looks through all 40 decoders of its default provider for each certificate that it
- * reads: a quarter of the client's user time in a full handshake. This library has a provider
- * that hands on all of the default provider's algorithms, but of its decoders only those for the
- * public keys of server certificates. The algorithms and what they compute are the same.
+ * reads, and through all algorithms that it has met: a quarter of the client's user time in a full
+ * handshake. This library has a provider that hands on the default provider's algorithms, but of its
+ * decoders only those for the public keys of server certificates, of its kinds of keys only those
+ * that TLS uses, of its ciphers those of TLS suites. The algorithms and what they compute are the same.
  *
  * Rejected: remembering parsed certificates (OpenSSL has no hook before it parses), OpenSSL 3.2 and
  * later, which remember the decoders themselves (not in Debian 12).
