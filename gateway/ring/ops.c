@@ -34,8 +34,9 @@ static void select_buffers(struct op *op, struct io_uring_sqe *sqe)
 	sqe->buf_group = RING_BUFFER_GROUP;
 }
 
-static void select_wide(struct io_uring_sqe *sqe)
+static void select_wide(struct op *op, struct io_uring_sqe *sqe)
 {
+	op->wide = true;
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = RING_WIDE_GROUP;
 }
@@ -45,7 +46,7 @@ void ring_recv_wide(struct ring *ring, struct op *op, int fd)
 	struct io_uring_sqe *sqe = ring_op_arm(ring, op);
 
 	io_uring_prep_recv(sqe, fd, NULL, RING_WIDE_BYTES, 0);
-	select_wide(sqe);
+	select_wide(op, sqe);
 }
 
 /* Without an iovec the kernel takes all of the buffer. It writes to msg how much of `control` it used. */
@@ -56,7 +57,7 @@ void ring_recvmsg_wide(struct ring *ring, struct op *op, int fd, struct ring_rec
 	record->msg = (struct msghdr){
 		.msg_control = record->control, .msg_controllen = sizeof(record->control)};
 	io_uring_prep_recvmsg(sqe, fd, &record->msg, 0);
-	select_wide(sqe);
+	select_wide(op, sqe);
 }
 
 void ring_recv_multi(struct ring *ring, struct op *op, int fd)

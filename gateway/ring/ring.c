@@ -82,6 +82,7 @@ static void arm(struct ring *ring, struct op *op)
 	ASSERT(!op->armed && op->done != NULL);
 	op->armed = true;
 	op->selects = false;
+	op->wide = false;
 	op->parked = false;
 	ring->armed++;
 }
@@ -209,6 +210,8 @@ static void run(struct ring *ring, uint32_t n)
 				list_push_back(&ring->parked, &op->node);
 				continue;
 			}
+		} else if (op->wide && res == -ENOBUFS) {
+			count(COUNTER_RING_WIDE_NOBUFS);
 		}
 		deliver(ring, op, res, flags);
 	}

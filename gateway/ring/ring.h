@@ -37,6 +37,7 @@ struct op {
 	bool armed;
 	/* The ring's own; zero at first. */
 	bool selects;     /* takes provided buffers, and waits for one */
+	bool wide;        /* takes a wide one, and does not wait */
 	bool parked;      /* its -ENOBUFS is held back until a buffer is free */
 	struct list node; /* among the parked ones, or those that complete soon */
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * wide.c -- single receives into wide buffers, by recv and by recvmsg: one buffer each, the end, none
- * left, cancellation; and what recvmsg tells of the record type, by hand-made control data. That of
- * real records is shown under kernel TLS: tests/kernel/ktls_wide.c.
+ * left, which is said at once and counted, cancellation; and what recvmsg tells of the record type, by
+ * hand-made control data. That of real records is shown under kernel TLS: tests/kernel/ktls_wide.c.
  */
 #include "tests/unit/ring/harness.h"
 
@@ -29,6 +29,11 @@ TestSuite(record_parse, .timeout = TEST_LIMIT_S);
 static bool holds(const struct ring_buffer *buffer, const char *text)
 {
 	return span_equal(buffer->bytes, span_str(text));
+}
+
+static int64_t none_free(void)
+{
+	return counter_sum(COUNTER_RING_WIDE_NOBUFS);
 }
 
 Test(wide, recv_takes_one_buffer_and_ends)
@@ -146,6 +151,7 @@ Test(wide, none_left_is_said_at_once)
 	cr_assert(eq(int, step_wait(&recv), -ENOBUFS));
 	ring_recv_wide(ring, &recv.op, pair[0]);
 	cr_assert(eq(int, step_wait(&recv), -ENOBUFS));
+	cr_assert(eq(i64, none_free(), 2), "it is counted");
 	release_first(&holders);
 	ring_recvmsg_wide(ring, &recv.op, pair[0], &record);
 	cr_assert(eq(int, step_wait(&recv), 4), "nothing was lost");
@@ -153,6 +159,119 @@ Test(wide, none_left_is_said_at_once)
 	release_first(&recv);
 	while (holders.held_n > 0)
 		release_first(&holders);
+}
+
+static void receive(struct step *step, const char *text)
+{
+	put(pair[1], text);
+	ring_recv_wide(ring, &step->op, pair[0]);
+	cr_assert(eq(int, step_wait(step), (int)strlen(text)));
+	cr_assert(span_equal(step->held[step->held_n - 1]->bytes, span_str(text)));
+}
+
+/* All of them are held: by one step, which gives the oldest back first. */
+static void take_all(struct step *step)
+{
+	step_init(step);
+	for (unsigned i = 0; i < RING_WIDE_BUFFERS; i++)
+		receive(step, "octets");
+	cr_assert(eq(uint, step->held_n, RING_WIDE_BUFFERS));
+	cr_assert(eq(i64, none_free(), 0));
+}
+
+static void release_all(struct step *step)
+{
+	while (step->held_n > 0)
+		release_first(step);
+}
+
+/* More receives than there are buffers wait without taking one. */
+Test(wide, who_waits_has_none)
+{
+	static struct step steps[2 * RING_WIDE_BUFFERS];
+	int pairs[COUNT_OF(steps)][2];
+
+	for (size_t i = 0; i < COUNT_OF(steps); i++) {
+		step_init(&steps[i]);
+		pair_open(pairs[i]);
+		ring_recv_wide(ring, &steps[i].op, pairs[i][0]);
+	}
+	for (size_t i = 0; i < COUNT_OF(steps); i++) {
+		put(pairs[i][1], "x");
+		cr_assert(eq(int, step_wait(&steps[i]), 1), "receive %zu", i);
+		release_first(&steps[i]);
+	}
+	cr_assert(eq(i64, none_free(), 0));
+	for (size_t i = 0; i < COUNT_OF(steps); i++) {
+		close(pairs[i][0]);
+		close(pairs[i][1]);
+	}
+}
+
+/* At once: nothing has come that it could be told of, and nothing is given back meanwhile. */
+Test(wide, without_one_a_receive_ends_at_once)
+{
+	struct step holder, late;
+
+	take_all(&holder);
+	step_init(&late);
+	for (unsigned i = 1; i <= 3; i++) {
+		ring_recv_wide(ring, &late.op, pair[0]);
+		cr_assert(eq(int, step_wait(&late), -ENOBUFS));
+		cr_assert(not(late.was_armed));
+		cr_assert(eq(uint, late.held_n, 0));
+		cr_assert(eq(i64, none_free(), i));
+	}
+	cr_assert(eq(i64, counter_sum(COUNTER_RING_NOBUFS), 0), "those are the narrow ones");
+	release_all(&holder);
+}
+
+/* What it did not take is there for a narrow one, and for a wide one when there is one again. */
+Test(wide, the_octets_stay_for_the_next_receive)
+{
+	struct step holder, late;
+
+	take_all(&holder);
+	step_init(&late);
+	put(pair[1], "narrow");
+	ring_recv_wide(ring, &late.op, pair[0]);
+	cr_assert(eq(int, step_wait(&late), -ENOBUFS));
+	ring_recv_multi(ring, &late.op, pair[0]);
+	step_wait_calls(&late, 2);
+	cr_assert(span_equal(late.held[0]->bytes, span_str("narrow")));
+	release_first(&late);
+	cr_assert(eq(int, step_cancel(&late), -ECANCELED));
+
+	release_first(&holder);
+	receive(&late, "wide");
+	cr_assert(eq(i64, none_free(), 1));
+	release_first(&late);
+	release_all(&holder);
+}
+
+/* The same op takes narrow ones afterwards: what they lack is waited for, and counted as theirs. */
+Test(wide, an_op_is_wide_for_one_receive)
+{
+	struct step holder, op;
+
+	step_init(&op);
+	receive(&op, "wide");
+	release_first(&op);
+	step_init(&holder);
+	ring_recv_multi(ring, &holder.op, pair[0]);
+	for (unsigned i = 1; i <= 2; i++) {
+		put(pair[1], "x");
+		step_wait_calls(&holder, i);
+	}
+	step_cancel(&holder);
+	put(pair[1], "y");
+	ring_recv_multi(ring, &op.op, pair[0]);
+	run_for_ms(20);
+	cr_assert(op.op.armed, "its end is held back");
+	cr_assert(eq(i64, counter_sum(COUNTER_RING_NOBUFS), 1));
+	cr_assert(eq(i64, none_free(), 0));
+	release_all(&holder);
+	cr_assert(eq(int, step_wait(&op), -ENOBUFS));
 }
 
 /* ---- the record type ---- */
