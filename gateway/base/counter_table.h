@@ -137,6 +137,8 @@ COUNTER(RELAY_LOST_GARBAGE, counter, "postern_relay_connections_lost_total", "re
 COUNTER(RELAY_LOST_LOCAL, counter, "postern_relay_connections_lost_total", "reason=\"local\"", "")
 COUNTER(RELAY_BYTES_SENT, counter, "postern_relay_bytes_sent_total", "", "Octets given to sockets of next hops (plaintext octets under kTLS).")
 COUNTER(RELAY_SPLICE_BYTES, counter, "postern_relay_splice_bytes_total", "", "Octets of messages moved from file to a next hop's socket by splice.")
+COUNTER(RELAY_CACHED_MEMORY, counter, "postern_relay_cached_reads_total", "reason=\"memory\"", "Times a large file that had gone past the page cache was read through it: no memory to spare for more, or a file system that does not take such reads.")
+COUNTER(RELAY_CACHED_FILE, counter, "postern_relay_cached_reads_total", "reason=\"file\"", "")
 COUNTER(RELAY_KTLS, counter, "postern_relay_ktls_total", "result=\"planted\"", "Connections to next hops whose sending was to go to the kernel.")
 COUNTER(RELAY_KTLS_FALLBACK, counter, "postern_relay_ktls_total", "result=\"fallback\"", "")
 COUNTER(RELAY_KTLS_FAILED, counter, "postern_relay_ktls_total", "result=\"failed\"", "")

@@ -20,6 +20,8 @@
 
 #include <errno.h>
 
+#include "base/counter.h"
+
 /* ---- DATA ---- */
 
 /* Octets up to the next CR or LF. */
@@ -113,6 +115,7 @@ static void loan_filled(struct relay_client *client, size_t n)
 /* This file does not go past the page cache after all: read like any other from here on. */
 static void loan_refused(struct relay_client *client)
 {
+	count(COUNTER_RELAY_CACHED_FILE);
 	relay_body_release(client);
 	client->body.vector = false;
 }
@@ -214,11 +217,12 @@ static void loan_take(struct relay_client *client)
 {
 	const struct spool_body *from = client->body.from;
 
-	if (from->fd < 0 || !from->uncached || from->offset != 0 || from->n < RELAY_SPLICE_MIN ||
-		!spool_loan_take(client->relay->facts.spool, &client->loan))
+	if (from->fd < 0 || !from->uncached || from->offset != 0 || from->n < RELAY_SPLICE_MIN)
 		return;
-	if (!spool_direct_set(from->fd, true))
-		relay_body_release(client);
+	if (!spool_loan_take(client->relay->facts.spool, &client->loan))
+		count(COUNTER_RELAY_CACHED_MEMORY);
+	else if (!spool_direct_set(from->fd, true))
+		loan_refused(client);
 }
 
 void relay_body_release(struct relay_client *client)
