@@ -299,7 +299,7 @@ static bool peer_is_next(const struct relay_client *client)
 	case CLIENT_STAGE_ENVELOPE:
 		return client->sent > client->job->recipients_n;
 	case CLIENT_STAGE_BODY:
-		return client->body.ended;
+		return client->body.ended && client->vec_i == client->vec_n && client->piped == 0;
 	default:
 		return false;
 	}

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "ring/ring-private.h"
+
 #define QUIT "< QUIT", "> 221 bye", "eof"
 #define EHLO "accept", "> 220 mx", "< EHLO me.example.net", "> 250-mx", "> 250-PIPELINING"
 #define BDAT EHLO, "> 250 CHUNKING", "< MAIL FROM:<a@b>", "< RCPT TO:<r0@b>", "> 250 ok", "> 250 ok"
@@ -305,6 +307,38 @@ Test(body, arrives_octet_by_octet, .timeout = DIAL_LIMIT_S)
 {
 	for (size_t row = 0; row < COUNT_OF(whole_rows); row++)
 		whole_row(row);
+}
+
+/* A send that the next hop answers may end late; behind others there are octets, which wait for it. */
+Test(body, only_the_last_send_may_end_late, .timeout = DIAL_LIMIT_S)
+{
+	static const struct {
+		size_t n;
+		bool lazy; /* the first send is the last one */
+	} rows[] = {{5000, true}, {RELAY_SPLICE_MIN, false},
+		{RELAY_VEC_SEND * RELAY_VEC_PIECE, false}, {1000003, false}};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		char bdat[32], octets[32];
+		const char *script[] = {BDAT, bdat, octets, "> 250 ok", QUIT, NULL};
+		uint8_t *p = text_of(rows[i].n);
+		struct letter letter;
+
+		closed_n = 0;
+		snprintf(bdat, sizeof(bdat), "< BDAT %zu LAST", rows[i].n);
+		snprintf(octets, sizeof(octets), "octets %zu", rows[i].n);
+		dial_open(script, false);
+		letter_init(&letter, 1);
+		letter_text(&letter, span_of(p, rows[i].n));
+		relay_client_give(client, &letter.job);
+		dial_until_stage(CLIENT_STAGE_BODY);
+		cr_expect(client->send.armed && (ring->lazy > 0) == rows[i].lazy, "%zu octets",
+			rows[i].n);
+		letter_wait(&letter);
+		relay_client_quit(client);
+		dial_close();
+		free(p);
+	}
 }
 
 /* ---- in the midst ---- */
