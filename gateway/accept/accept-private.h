@@ -78,7 +78,7 @@ void crew_measured(struct crew *crew, uint32_t worker, uint64_t now_ms, uint32_t
 
 /* ---- waiting.c ---- */
 
-#define PROXY_WAITING_MAX 1024 /* connections that wait for their header, a worker and listener */
+#define PROXY_WAITING_MAX 1024 /* connections that wait for a header, for each worker there is */
 #define PROXY_FDS_PART    4    /* and all together at most this part of the descriptors there are */
 #define PROXY_ENDING_MAX  256  /* besides, those whose receive is being cancelled */
 #define PROXY_MS_MAX      5000 /* for a header to come; covers a SYN's or segment's second try */
@@ -95,19 +95,22 @@ struct waiting_room {
 	struct pool pool;
 	struct list live; /* of struct waiting, oldest first */
 	uint32_t n;       /* of them, those that are not ending */
-	uint32_t n_max;
+	uint32_t n_max;   /* of these */
+	uint32_t all_max; /* all workers' rooms together */
 	uint32_t ms_max;
 	bool stopping;
 };
 
-/* n_max: how many may wait, 1 to PROXY_WAITING_MAX. */
+/* all_max: how many may wait, at least 1; all of them here until waiting_share() says otherwise. */
 void waiting_open(struct waiting_room *room, struct ring *ring, waiting_admit_fn *admit,
-	uint32_t n_max, uint32_t ms_max);
+	uint32_t all_max, uint32_t ms_max);
+/* So many workers take connections now: n_max is this one's part, at least 1. */
+void waiting_share(struct waiting_room *room, uint32_t workers);
 /*
  * Takes over a connection; `ctx` and `title` (the listener's, for the log) live as long as the room.
- * Later, never from in here, admit(ctx, ...) is called or the connection is closed. Where
- * n_max wait already the oldest of them is closed, counted. False: PROXY_ENDING_MAX is
- * reached, too, counted; the caller keeps the descriptor.
+ * Later, never from in here, admit(ctx, ...) is called or the connection is closed. Where n_max wait
+ * already the oldest of them is closed, counted; where more do, the oldest two. False:
+ * PROXY_ENDING_MAX is reached, too, counted; the caller keeps the descriptor.
  */
 MUST_USE bool waiting_start(struct waiting_room *room, void *ctx, const char *title, int fd,
 	const struct sockaddr_storage *peer);

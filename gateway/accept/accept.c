@@ -245,6 +245,7 @@ static void accepted(struct port *port, int fd)
 	}
 	/* Where no kernel drops its SYN: nobody comes in behind a balancer that is blocked. */
 	network_address(&peer, address);
+	waiting_share(&port->waiting, crew_size(accept->crew));
 	if (fence_blocked(accept->facts.fence, address)) {
 		count(COUNTER_SESSIONS_REFUSED_FENCE);
 		close(fd);
@@ -280,23 +281,24 @@ static void cancel_done(struct op *op, int res, uint32_t flags)
 }
 
 /*
- * How many may wait for their header at a listener. Each is a descriptor and has done nothing yet: a
- * quarter of what there are, shared by workers and listeners, leaves the rest to sessions, whoever of a
- * trusted network connects and says nothing.
+ * How many may wait for their header at a listener, all workers together. Each is a descriptor and has
+ * done nothing yet: a quarter of what there are, shared by the listeners, leaves the rest to sessions,
+ * whoever of a trusted network connects and says nothing.
  */
 static uint32_t waiting_max(const struct session_facts *facts)
 {
 	const struct config *config = facts->config;
-	struct rlimit limit;
+	uint64_t most = (uint64_t)PROXY_WAITING_MAX * facts->workers;
 	uint64_t share, listeners = 0;
+	struct rlimit limit;
 
 	for (size_t i = 0; i < config->listeners_n; i++)
 		listeners += config->listeners[i].proxy_n > 0;
 	if (listeners == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return PROXY_WAITING_MAX;
-	share = limit.rlim_cur / PROXY_FDS_PART / facts->workers / listeners;
-	if (share > PROXY_WAITING_MAX)
-		return PROXY_WAITING_MAX;
+		return (uint32_t)most;
+	share = limit.rlim_cur / PROXY_FDS_PART / listeners;
+	if (share > most)
+		return (uint32_t)most;
 	return share > 0 ? (uint32_t)share : 1;
 }
 

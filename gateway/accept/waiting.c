@@ -15,7 +15,13 @@
  * the op nor the op's cancellation is armed.
  *
  * Where too many wait the oldest goes, not the newest: a header comes within a round trip, so one
- * host of a trusted network that connects and says nothing does not keep balancers out.
+ * host of a trusted network that connects and says nothing does not keep balancers out. The limit is
+ * the gateway's: the workers that take connections share it, evenly. Those that had more as there were
+ * fewer of them come down to their part as others connect, or when those who wait are out of time. Till
+ * then more may wait than the limit says: by half of it each time that those workers double.
+ *
+ * Rejected: a count that all workers share. A worker whose room is empty while the others' are full
+ * would have nobody to close for one who comes.
  *
  * A connection that ends without an octet is how many balancers ask whether we are there: it is
  * counted and not logged.
@@ -33,6 +39,7 @@
 #include "base/event.h"
 
 #define PEER_TEXT_MAX (INET6_ADDRSTRLEN + 16)
+#define END_MAX       2 /* for one who comes */
 
 struct waiting {
 	struct waiting_room *room;
@@ -249,13 +256,22 @@ static void time_over(struct wheel_timer *timer)
 /* ---- the room ---- */
 
 void waiting_open(struct waiting_room *room, struct ring *ring, waiting_admit_fn *admit_fn,
-	uint32_t n_max, uint32_t ms_max)
+	uint32_t all_max, uint32_t ms_max)
 {
-	ASSERT(n_max > 0 && n_max <= PROXY_WAITING_MAX);
-	*room = (struct waiting_room){
-		.ring = ring, .admit = admit_fn, .n_max = n_max, .ms_max = ms_max};
-	pool_open(&room->pool, sizeof(struct waiting), n_max + PROXY_ENDING_MAX);
+	ASSERT(all_max > 0 && all_max <= UINT32_MAX - PROXY_ENDING_MAX);
+	*room = (struct waiting_room){.ring = ring,
+		.admit = admit_fn,
+		.n_max = all_max,
+		.all_max = all_max,
+		.ms_max = ms_max};
+	pool_open(&room->pool, sizeof(struct waiting), all_max + PROXY_ENDING_MAX);
 	list_init(&room->live);
+}
+
+void waiting_share(struct waiting_room *room, uint32_t workers)
+{
+	ASSERT(workers > 0);
+	room->n_max = room->all_max > workers ? room->all_max / workers : 1;
 }
 
 /* Those that are ending already are few, and soon gone. */
@@ -276,7 +292,7 @@ bool waiting_start(struct waiting_room *room, void *ctx, const char *title, int 
 	int one = 1;
 
 	ASSERT(!room->stopping);
-	if (waiting != NULL && room->n == room->n_max)
+	for (unsigned i = 0; waiting != NULL && i < END_MAX && room->n >= room->n_max; i++)
 		oldest_end(room);
 	if (waiting == NULL) {
 		count(COUNTER_PROXY_FAILED_FULL);

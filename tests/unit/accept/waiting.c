@@ -495,6 +495,40 @@ Test(accept_waiting, the_oldest_goes_first)
 	close(ends[1]);
 }
 
+/* A worker has all of the room, then shares it: who comes makes it smaller by one, till it fits. */
+Test(accept_waiting, workers_share_the_room)
+{
+	static const struct {
+		uint32_t workers, n; /* of those that take connections; that wait then */
+	} rows[] = {{1, 1}, {1, 2}, {1, 3}, {1, 4}, {1, 5}, {1, 6}, {1, 6}, /* 1 is closed */
+		{2, 5}, {2, 4}, {2, 3}, {2, 3},                             /* 2, 2, 2, 1 */
+		{6, 2}, {6, 1}, {7, 1}, {1, 2}, {1, 3}};                    /* 2, 2, 1 */
+	struct op nothing = {.done = nothing_done};
+	int ends[COUNT_OF(rows)];
+
+	room.all_max = 6;
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		if (i > 0)
+			pair_open();
+		ends[i] = theirs;
+		waiting_share(&room, rows[i].workers);
+		start();
+		cr_assert_eq(room.n, rows[i].n, "row %zu: %u", i, room.n);
+	}
+	cr_assert_eq(counter_sum(COUNTER_PROXY_FAILED_FULL), 13);
+	ring_soon(ring, &nothing);
+	for (unsigned i = 0; i < TURNS_MAX && room.pool.live > 3; i++)
+		turn();
+	cr_assert_eq(room.pool.live, 3);
+	for (size_t i = 0; i + 1 < COUNT_OF(rows); i++) {
+		char octet;
+		ssize_t n = recv(ends[i], &octet, 1, MSG_DONTWAIT);
+
+		cr_assert_eq(n, i + 3 < COUNT_OF(rows) ? 0 : -1, "connection %zu", i);
+		close(ends[i]);
+	}
+}
+
 Test(accept_waiting, a_full_room_takes_nobody)
 {
 	int pair[2];
