@@ -256,9 +256,15 @@ static bool step_data(void)
 {
 	size_t from = heard_n;
 
-	while (!data_over(from))
-		if (!step_octets(1))
+	while (!data_over(from)) { /* which only the end of a line can be */
+		const uint8_t *lf;
+
+		if (peer.in_n == 0 && !fill())
 			return false;
+		lf = memchr(peer.in, '\n', peer.in_n);
+		if (!keep(lf != NULL ? (size_t)(lf - peer.in) + 1 : peer.in_n))
+			return false;
+	}
 	return true;
 }
 
