@@ -34,6 +34,7 @@ static struct {
 	sem_t go;
 	SSL *ssl;
 	bool in_clear;
+	atomic_size_t step; /* under way */
 	atomic_bool at_last;
 	uint8_t in[LINE_MAX_N]; /* not heard yet */
 	size_t in_n;
@@ -372,6 +373,7 @@ static void *run(void *arg)
 {
 	(void)arg;
 	for (const char *const *text = peer.script; *text != NULL; text++) {
+		peer.step = (size_t)(text - peer.script);
 		peer.at_last = text[1] == NULL;
 		if (step(*text))
 			continue;
@@ -425,6 +427,11 @@ void peer_address(struct sockaddr_storage *address, socklen_t *n)
 void peer_go(void)
 {
 	sem_post(&peer.go);
+}
+
+size_t peer_step(void)
+{
+	return peer.step;
 }
 
 bool peer_at_last(void)

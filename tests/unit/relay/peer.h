@@ -40,6 +40,8 @@
 void peer_open(const char *const *script, bool unix_socket);
 void peer_address(struct sockaddr_storage *address, socklen_t *n);
 void peer_go(void);
+/* The number of the step that is under way; the first is 0. */
+size_t peer_step(void);
 /* The last step is under way: all that was to be heard before it was, and all was said. */
 bool peer_at_last(void);
 /* Waits for the script's end. */
