@@ -365,8 +365,10 @@ struct tls_context *tls_context_new(
 	context->prf = EVP_KDF_fetch(NULL, "TLS1-PRF", NULL);
 	context->bio = tls_conn_bio_new();
 	if (context->ticket_cipher != NULL && context->hkdf != NULL && context->prf != NULL &&
-		context->bio != NULL && (!context->heard || tls_witness_open() == 0))
+		context->bio != NULL && (!context->heard || tls_witness_open() == 0)) {
+		context->witness = context->heard || tls_witness_computes();
 		return context;
+	}
 	err_set(err, "OpenSSL lacks an algorithm: %s", tls_openssl_why());
 	context_free(context);
 	return NULL;
@@ -375,7 +377,8 @@ struct tls_context *tls_context_new(
 SSL_CTX *tls_context_set_new(
 	const struct tls_context *context, const SSL_METHOD *method, struct err *err)
 {
-	SSL_CTX *ctx = SSL_CTX_new_ex(NULL, context->heard ? TLS_WITNESS_PROPERTIES : NULL, method);
+	SSL_CTX *ctx =
+		SSL_CTX_new_ex(NULL, context->witness ? TLS_WITNESS_PROPERTIES : NULL, method);
 
 	if (ctx == NULL)
 		err_set(err, "OpenSSL: %s", tls_openssl_why());

@@ -146,7 +146,8 @@ struct tls_context {
 	size_t sets_n;
 	struct tls_context_name *names; /* sorted */
 	size_t names_n;
-	bool heard; /* connections may go to the kernel: their secrets are heard (witness.c) */
+	bool heard;   /* connections may go to the kernel: their secrets are heard (witness.c) */
+	bool witness; /* its key schedule is asked for */
 };
 
 /* One without sets, counted once; NULL and err. kernel: NULL is one that takes no keys. */
@@ -253,8 +254,31 @@ void tls_half_keys_forget(struct tls_half *half); /* the kernel has them; the se
 
 /* Once a process does it; any thread. -1: OpenSSL refuses. */
 MUST_USE int tls_witness_open(void);
+/* Opens it, and says whether its function is worth asking where nobody hears. */
+MUST_USE bool tls_witness_computes(void);
 /* Who hears what is derived in this thread from now on, by tls_conn_derived(); NULL: nobody. */
 void tls_witness_for(struct tls_conn *conn);
+
+/* ---- hkdf.c ---- */
+
+struct tls_hash; /* SHA-256 or SHA-384 */
+
+/* By one of OpenSSL's names for it; NULL: not computed here. */
+const struct tls_hash *tls_hash_find(struct span name);
+/* The key is no longer than a block of the hash; out has room for a digest. False: OpenSSL refuses. */
+MUST_USE bool tls_hmac(
+	const struct tls_hash *hash, struct span key, struct span text, uint8_t *out);
+
+/* What OpenSSL's TLS13-KDF is asked. A span without octets and address was not given. */
+struct tls_hkdf {
+	const struct tls_hash *hash;
+	bool extract; /* of `key` with what `salt`, the secret before, derives; not: expand `key` */
+	struct span key, salt;
+	struct span prefix, label, data;
+};
+
+/* False: not computed here, or a request that makes no sense; ask OpenSSL's own. */
+MUST_USE bool tls_hkdf(const struct tls_hkdf *asked, uint8_t *out, size_t n);
 
 /* ---- hooks.c ---- */
 
