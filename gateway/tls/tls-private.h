@@ -259,12 +259,37 @@ MUST_USE bool tls_witness_computes(void);
 /* Who hears what is derived in this thread from now on, by tls_conn_derived(); NULL: nobody. */
 void tls_witness_for(struct tls_conn *conn);
 
+/* ---- mac.c ---- */
+
+/* HMAC as a provider offers it. False: the genuine one is not of OpenSSL's default provider. */
+MUST_USE bool tls_mac_open(void);
+extern const OSSL_DISPATCH tls_mac_functions[];
+
 /* ---- hkdf.c ---- */
 
 struct tls_hash; /* SHA-256 or SHA-384 */
 
 /* By one of OpenSSL's names for it; NULL: not computed here. */
 const struct tls_hash *tls_hash_find(struct span name);
+const char *tls_hash_name(const struct tls_hash *hash);
+size_t tls_hash_n(const struct tls_hash *hash); /* octets of a digest */
+size_t tls_hash_block_n(const struct tls_hash *hash);
+
+#define TLS_HASH_BLOCK 128
+#define TLS_HASH_STATE 256
+
+/* HMAC of a text that comes in pieces. The owner wipes it. */
+struct tls_hmac {
+	const struct tls_hash *hash;
+	uint64_t state[TLS_HASH_STATE / 8];
+	uint8_t block[TLS_HASH_BLOCK]; /* the key and the inner pad */
+};
+
+/* Sets a key, no longer than a block of the hash, and begins. All: false when OpenSSL refuses. */
+MUST_USE bool tls_hmac_key(struct tls_hmac *hmac, const struct tls_hash *hash, struct span key);
+MUST_USE bool tls_hmac_begin(struct tls_hmac *hmac); /* anew, with the same key */
+MUST_USE bool tls_hmac_add(struct tls_hmac *hmac, struct span text);
+MUST_USE bool tls_hmac_end(struct tls_hmac *hmac, uint8_t *out); /* then begin, or wipe */
 /* The key is no longer than a block of the hash; out has room for a digest. False: OpenSSL refuses. */
 MUST_USE bool tls_hmac(
 	const struct tls_hash *hash, struct span key, struct span text, uint8_t *out);

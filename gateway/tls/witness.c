@@ -3,7 +3,7 @@
  * witness.c -- the TLS 1.3 key schedule's function, TLS13-KDF (RFC 8446 7.1): computed here, as that is
  * cheaper than OpenSSL 3.0's own, and heard, as the kernel is to have some of the results.
  *
- * OpenSSL asks its providers for this function. Here is a provider that has nothing else. Contexts
+ * OpenSSL asks its providers for this function. Here is a provider that has this and HMAC (mac.c). Contexts
  * made with TLS_WITNESS_PROPERTIES have it asked first. What a handshake asks for is read once and
  * computed by hkdf.c; anything else goes on to the function that was there before, which also says
  * what is wrong with a request that makes no sense. The connection whose call this thread is in hears
@@ -203,8 +203,15 @@ static const OSSL_DISPATCH kdf_functions[] = {
 	{0, NULL},
 };
 
-static const OSSL_ALGORITHM algorithms[] = {
-	{KDF_NAME, "provider=" TLS_WITNESS_PROVIDER, kdf_functions, NULL},
+#define PROPERTIES "provider=" TLS_WITNESS_PROVIDER
+
+static const OSSL_ALGORITHM kdfs[] = {
+	{KDF_NAME, PROPERTIES, kdf_functions, NULL},
+	{NULL, NULL, NULL, NULL},
+};
+
+static const OSSL_ALGORITHM macs[] = {
+	{"HMAC", PROPERTIES, tls_mac_functions, NULL},
 	{NULL, NULL, NULL, NULL},
 };
 
@@ -212,7 +219,9 @@ static const OSSL_ALGORITHM *query(void *owner, int operation, int *no_cache)
 {
 	(void)owner;
 	*no_cache = 0;
-	return operation == OSSL_OP_KDF ? algorithms : NULL;
+	if (operation == OSSL_OP_KDF)
+		return kdfs;
+	return operation == OSSL_OP_MAC && computes ? macs : NULL;
 }
 
 static const OSSL_DISPATCH provider_functions[] = {
@@ -236,7 +245,7 @@ static void open_once(void)
 		return;
 	computes =
 		strcmp(OSSL_PROVIDER_get0_name(EVP_KDF_get0_provider(genuine)), "default") == 0 &&
-		tls_hash_find(span_str("SHA2-256")) != NULL;
+		tls_hash_find(span_str("SHA2-256")) != NULL && tls_mac_open();
 	if (OSSL_PROVIDER_add_builtin(NULL, TLS_WITNESS_PROVIDER, provider_init) == 1)
 		provider = OSSL_PROVIDER_try_load(NULL, TLS_WITNESS_PROVIDER, 1);
 }
