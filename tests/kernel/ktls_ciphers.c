@@ -6,6 +6,7 @@
  */
 #include "ktest.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -52,6 +53,32 @@ static void test_one(uint16_t version, const char *version_name, const struct kt
 	close(fd[1]);
 }
 
+/* The code that does AES-GCM here. */
+static void report_driver(void)
+{
+	FILE *file = fopen("/proc/crypto", "r");
+	char line[256], driver[128] = "";
+	bool ours = false;
+	long best = -1;
+	long priority;
+
+	KT_MUST(file != NULL);
+	while (fgets(line, sizeof line, file)) {
+		char name[128];
+
+		if (sscanf(line, "name : %127s", name) == 1)
+			ours = !strcmp(name, "gcm(aes)");
+		else if (ours && sscanf(line, "driver : %127s", name) == 1)
+			memcpy(driver, name, sizeof driver);
+		else if (ours && sscanf(line, "priority : %ld", &priority) == 1) {
+			kt_diag("gcm(aes): %s, priority %ld", driver, priority);
+			best = priority > best ? priority : best;
+		}
+	}
+	kt_ok(best >= 0, "/proc/crypto says what does AES-GCM");
+	fclose(file);
+}
+
 int main(void)
 {
 	long tx, rx, errors;
@@ -66,6 +93,7 @@ int main(void)
 		test_one(TLS_1_2_VERSION, "TLS 1.2", &kt_ciphers[i]);
 		test_one(TLS_1_3_VERSION, "TLS 1.3", &kt_ciphers[i]);
 	}
+	report_driver();
 	kt_ok(kt_tls_stat("TlsTxSw") - tx == 2 * KT_CIPHERS, "TlsTxSw counts every connection");
 	kt_ok(kt_tls_stat("TlsRxSw") - rx == 2 * KT_CIPHERS, "TlsRxSw counts every connection");
 	kt_ok(kt_tls_stat("TlsDecryptError") == errors, "TlsDecryptError stays as it was");
