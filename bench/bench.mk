@@ -3,7 +3,7 @@
 BENCH_LIB_SRC = $(wildcard bench/lib/*.c)
 BENCH_LOAD_SRC = $(wildcard bench/load/*.c)
 BENCH_SINK_SRC = $(wildcard bench/sink/*.c)
-BENCH_BASE_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard gateway/base/*.c) gateway/version.c)
+BENCH_BASE_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard gateway/base/*.c gateway/tls/*.c) gateway/version.c)
 BENCH_LIB_OBJ = $(BENCH_LIB_SRC:%.c=$(BUILD)/obj/%.o)
 BENCH_LOAD_OBJ = $(BENCH_LOAD_SRC:%.c=$(BUILD)/obj/%.o)
 BENCH_SINK_OBJ = $(BENCH_SINK_SRC:%.c=$(BUILD)/obj/%.o)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "tls/schedule.h"
 
 #define CHOSEN_MAX 16
 
@@ -128,6 +129,7 @@ static void library_make(void)
 		library = made;
 	else
 		OSSL_LIB_CTX_free(made);
+	(void)!(library && tls_schedule_add(library)); /* OpenSSL's own does as well */
 	ERR_clear_error();
 }
 

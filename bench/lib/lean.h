@@ -6,7 +6,8 @@
  * reads, and through all algorithms that it has met: a quarter of the client's user time in a full
  * handshake. This library has a provider that hands on the default provider's algorithms, but of its
  * decoders only those for the public keys of server certificates, of its kinds of keys only those
- * that TLS uses, of its ciphers those of TLS suites. The algorithms and what they compute are the same.
+ * that TLS uses, of its ciphers those of TLS suites. TLS 1.3's key schedule is computed by the gateway's
+ * room tls/. The algorithms and what they compute are the same.
  *
  * Rejected: remembering parsed certificates (OpenSSL has no hook before it parses), OpenSSL 3.2 and
  * later, which remember the decoders themselves (not in Debian 12).

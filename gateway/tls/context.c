@@ -16,6 +16,7 @@
  * session cache (tickets do, and nothing is shared between workers); ticket application data for
  * the binding (the session id context already says it, and is compared by OpenSSL itself).
  */
+#include "tls/schedule.h"
 #include "tls/tls-private.h"
 
 #include <stdlib.h>
@@ -378,7 +379,7 @@ SSL_CTX *tls_context_set_new(
 	const struct tls_context *context, const SSL_METHOD *method, struct err *err)
 {
 	SSL_CTX *ctx =
-		SSL_CTX_new_ex(NULL, context->witness ? TLS_WITNESS_PROPERTIES : NULL, method);
+		SSL_CTX_new_ex(NULL, context->witness ? TLS_SCHEDULE_PROPERTIES : NULL, method);
 
 	if (ctx == NULL)
 		err_set(err, "OpenSSL: %s", tls_openssl_why());

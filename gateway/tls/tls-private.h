@@ -249,9 +249,6 @@ void tls_half_keys_forget(struct tls_half *half); /* the kernel has them; the se
 
 /* ---- witness.c ---- */
 
-#define TLS_WITNESS_PROVIDER   "postern"
-#define TLS_WITNESS_PROPERTIES "?provider=" TLS_WITNESS_PROVIDER
-
 /* Once a process does it; any thread. -1: OpenSSL refuses. */
 MUST_USE int tls_witness_open(void);
 /* Opens it, and says whether its function is worth asking where nobody hears. */

@@ -4,7 +4,7 @@
  * cheaper than OpenSSL 3.0's own, and heard, as the kernel is to have some of the results.
  *
  * OpenSSL asks its providers for this function. Here is a provider that has this and HMAC (mac.c). Contexts
- * made with TLS_WITNESS_PROPERTIES have it asked first. What a handshake asks for is read once and
+ * made with TLS_SCHEDULE_PROPERTIES have it asked first. What a handshake asks for is read once and
  * computed by hkdf.c; anything else goes on to the function that was there before, which also says
  * what is wrong with a request that makes no sense. The connection whose call this thread is in hears
  * label and result.
@@ -21,6 +21,7 @@
  * cannot follow a KeyUpdate. A libssl that no longer asks providers would leave the secrets unknown,
  * and connections in user space.
  */
+#include "tls/schedule.h"
 #include "tls/tls-private.h"
 
 #include <stdlib.h>
@@ -203,7 +204,7 @@ static const OSSL_DISPATCH kdf_functions[] = {
 	{0, NULL},
 };
 
-#define PROPERTIES "provider=" TLS_WITNESS_PROVIDER
+#define PROPERTIES "provider=" TLS_SCHEDULE_PROVIDER
 
 static const OSSL_ALGORITHM kdfs[] = {
 	{KDF_NAME, PROPERTIES, kdf_functions, NULL},
@@ -246,8 +247,8 @@ static void open_once(void)
 	computes =
 		strcmp(OSSL_PROVIDER_get0_name(EVP_KDF_get0_provider(genuine)), "default") == 0 &&
 		tls_hash_find(span_str("SHA2-256")) != NULL && tls_mac_open();
-	if (OSSL_PROVIDER_add_builtin(NULL, TLS_WITNESS_PROVIDER, provider_init) == 1)
-		provider = OSSL_PROVIDER_try_load(NULL, TLS_WITNESS_PROVIDER, 1);
+	if (OSSL_PROVIDER_add_builtin(NULL, TLS_SCHEDULE_PROVIDER, provider_init) == 1)
+		provider = OSSL_PROVIDER_try_load(NULL, TLS_SCHEDULE_PROVIDER, 1);
 }
 
 int tls_witness_open(void)
@@ -261,4 +262,11 @@ int tls_witness_open(void)
 bool tls_witness_computes(void)
 {
 	return tls_witness_open() == 0 && computes;
+}
+
+bool tls_schedule_add(OSSL_LIB_CTX *library)
+{
+	return tls_witness_computes() &&
+	       OSSL_PROVIDER_add_builtin(library, TLS_SCHEDULE_PROVIDER, provider_init) == 1 &&
+	       OSSL_PROVIDER_load(library, TLS_SCHEDULE_PROVIDER) != NULL;
 }

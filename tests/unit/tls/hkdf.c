@@ -4,6 +4,7 @@
  * as OpenSSL's own function for requests drawn at random, those included that make no sense.
  */
 #include "rig.h"
+#include "tls/schedule.h"
 
 #include <stdio.h>
 
@@ -206,7 +207,7 @@ Test(hkdf, answers_as_openssl_does)
 
 	cr_assert(tls_witness_computes());
 	theirs = fetch("provider=default", "default");
-	ours = fetch(TLS_WITNESS_PROPERTIES, TLS_WITNESS_PROVIDER);
+	ours = fetch(TLS_SCHEDULE_PROPERTIES, TLS_SCHEDULE_PROVIDER);
 	for (size_t i = 0; i < ROUNDS; i++) {
 		bool at_once = draw(10) != 0;
 		int result;

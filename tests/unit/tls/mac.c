@@ -5,6 +5,7 @@
  * against OpenSSL's client. Published vectors are in hkdf.c.
  */
 #include "rig.h"
+#include "tls/schedule.h"
 
 #include <criterion/criterion.h>
 #include <openssl/core_names.h>
@@ -142,7 +143,7 @@ Test(mac, answers_as_openssl_does)
 
 	cr_assert(tls_witness_computes());
 	theirs = fetch("provider=default", "default");
-	ours = fetch(TLS_WITNESS_PROPERTIES, TLS_WITNESS_PROVIDER);
+	ours = fetch(TLS_SCHEDULE_PROPERTIES, TLS_SCHEDULE_PROVIDER);
 	for (size_t i = 0; i < ROUNDS; i++) {
 		uint8_t wanted[64] = {0}, got[64] = {0};
 		int n;
@@ -168,7 +169,7 @@ Test(mac, tells_its_sizes)
 	EVP_MAC *mac;
 
 	cr_assert(tls_witness_computes());
-	mac = fetch(TLS_WITNESS_PROPERTIES, TLS_WITNESS_PROVIDER);
+	mac = fetch(TLS_SCHEDULE_PROPERTIES, TLS_SCHEDULE_PROVIDER);
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		const struct request plain = {.digest = cases[i].digest};
 		EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
