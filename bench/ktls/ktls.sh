@@ -101,8 +101,8 @@ gateway()
 
 echo /bin/modprobe >/proc/sys/kernel/modprobe
 modprobe tls
-# Where there is udev, it does this by the CPU's name. Up to 7.2 a key for AES does it too; 7.3 has AES in
-# plain C built in and asks for nothing more.
+# Where there is udev, it does this by the CPU's name. Not every kernel does it by itself when a key for AES
+# comes (kernel-notes/ktls-ciphers.md).
 modprobe aesni_intel
 echo 0 >/proc/sys/kernel/randomize_va_space
 while read -r word rest; do
