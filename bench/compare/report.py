@@ -11,6 +11,7 @@ import os
 import extras
 import figures as figures_
 import plots
+import why
 
 FOREIGN_MAX = 0.05       # of the CPUs: above, the machine was not quiet
 CAVEATS = (
@@ -253,6 +254,7 @@ def text(found):
     result = found.result
     yield from head_text(found)
     yield from goals_text(result["goals"])
+    yield from why.text(found)
     yield from bare_text(found)
     yield "## Shapes"
     yield ""
