@@ -30,10 +30,18 @@
 #define INFO_MAX  (2 + 1 + LABEL_MAX + 1 + TLS_SECRET_MAX + 1)
 
 #if !defined(OPENSSL_NO_DEPRECATED_3_0) && OPENSSL_VERSION_MAJOR == 3
+#define HASHES_OFFERED 1
+#else
+#define HASHES_OFFERED 0
+#endif
 
 union state {
+#if HASHES_OFFERED
 	SHA256_CTX sha256;
 	SHA512_CTX sha384;
+#else
+	uint64_t none;
+#endif
 };
 
 struct tls_hash {
@@ -44,6 +52,8 @@ struct tls_hash {
 	int (*add)(union state *state, const void *p, size_t n);
 	int (*end)(union state *state, uint8_t *digest);
 };
+
+#if HASHES_OFFERED
 
 static int begin_256(union state *state)
 {
@@ -75,17 +85,23 @@ static int end_384(union state *state, uint8_t *digest)
 	return SHA384_Final(digest, &state->sha384);
 }
 
+#endif
+
+/* Ends with an empty one. */
 static const struct tls_hash hashes[] = {
+#if HASHES_OFFERED
 	{{"SHA2-256", "SHA256"}, SHA256_DIGEST_LENGTH, SHA256_CBLOCK, begin_256, add_256, end_256},
 	{{"SHA2-384", "SHA384"}, SHA384_DIGEST_LENGTH, SHA512_CBLOCK, begin_384, add_384, end_384},
+#endif
+	{.n = 0},
 };
 
 const struct tls_hash *tls_hash_find(struct span name)
 {
-	for (size_t i = 0; i < COUNT_OF(hashes); i++)
-		for (size_t k = 0; k < COUNT_OF(hashes[i].names); k++)
-			if (span_equal(name, span_str(hashes[i].names[k])))
-				return &hashes[i];
+	for (const struct tls_hash *hash = hashes; hash->n > 0; hash++)
+		for (size_t i = 0; i < COUNT_OF(hash->names); i++)
+			if (span_equal(name, span_str(hash->names[i])))
+				return hash;
 	return NULL;
 }
 
@@ -216,76 +232,3 @@ bool tls_hkdf(const struct tls_hkdf *asked, uint8_t *out, size_t n)
 	return asked->extract ? extract(asked, out, n)
 			      : expand(asked, asked->key, asked->data, out, n);
 }
-
-#else
-
-const struct tls_hash *tls_hash_find(struct span name)
-{
-	(void)name;
-	return NULL;
-}
-
-const char *tls_hash_name(const struct tls_hash *hash)
-{
-	(void)hash;
-	return "";
-}
-
-size_t tls_hash_n(const struct tls_hash *hash)
-{
-	(void)hash;
-	return 0;
-}
-
-size_t tls_hash_block_n(const struct tls_hash *hash)
-{
-	(void)hash;
-	return 0;
-}
-
-bool tls_hmac_begin(struct tls_hmac *hmac)
-{
-	(void)hmac;
-	return false;
-}
-
-bool tls_hmac_key(struct tls_hmac *hmac, const struct tls_hash *hash, struct span key)
-{
-	(void)hmac;
-	(void)hash;
-	(void)key;
-	return false;
-}
-
-bool tls_hmac_add(struct tls_hmac *hmac, struct span text)
-{
-	(void)hmac;
-	(void)text;
-	return false;
-}
-
-bool tls_hmac_end(struct tls_hmac *hmac, uint8_t *out)
-{
-	(void)hmac;
-	(void)out;
-	return false;
-}
-
-bool tls_hmac(const struct tls_hash *hash, struct span key, struct span text, uint8_t *out)
-{
-	(void)hash;
-	(void)key;
-	(void)text;
-	(void)out;
-	return false;
-}
-
-bool tls_hkdf(const struct tls_hkdf *asked, uint8_t *out, size_t n)
-{
-	(void)asked;
-	(void)out;
-	(void)n;
-	return false;
-}
-
-#endif
