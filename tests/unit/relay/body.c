@@ -4,6 +4,7 @@
  * memory and from files, by BDAT and DATA, copied and spliced; next hops that are slow, that refuse
  * in the midst, that go away.
  */
+#include "tests/unit/relay/bodies.h"
 #include "tests/unit/relay/dial.h"
 
 #include <fcntl.h>
@@ -15,12 +16,6 @@
 #include "base/clock.h"
 #include "ring/ring-private.h"
 
-#define QUIT "< QUIT", "> 221 bye", "eof"
-#define EHLO "accept", "> 220 mx", "< EHLO me.example.net", "> 250-mx", "> 250-PIPELINING"
-#define BDAT EHLO, "> 250 CHUNKING", "< MAIL FROM:<a@b>", "< RCPT TO:<r0@b>", "> 250 ok", "> 250 ok"
-#define DATA                                                                                       \
-	EHLO, "> 250 X", "< MAIL FROM:<a@b>", "< RCPT TO:<r0@b>", "< DATA", "> 250 ok",            \
-		"> 250 ok", "> 354 go"
 #define OFFSET 4711 /* of the message in its file */
 
 /* ---- the stuffer ---- */

@@ -4,6 +4,7 @@
  * the edges of what is read at a time, read short, refused, broken; and where it is not done. The
  * spool is its memory alone.
  */
+#include "tests/unit/relay/bodies.h"
 #include "tests/unit/relay/dial.h"
 
 #include <errno.h>
@@ -14,13 +15,6 @@
 #include <unistd.h>
 
 #include "spool/spool-private.h"
-
-#define QUIT "< QUIT", "> 221 bye", "eof"
-#define EHLO "accept", "> 220 mx", "< EHLO me.example.net", "> 250-mx", "> 250-PIPELINING"
-#define BDAT EHLO, "> 250 CHUNKING", "< MAIL FROM:<a@b>", "< RCPT TO:<r0@b>", "> 250 ok", "> 250 ok"
-#define DATA                                                                                       \
-	EHLO, "> 250 X", "< MAIL FROM:<a@b>", "< RCPT TO:<r0@b>", "< DATA", "> 250 ok",            \
-		"> 250 ok", "> 354 go"
 
 #define BLOCK     SPOOL_BLOCK_BYTES
 #define READ      ((size_t)SPOOL_LOAN_BLOCKS * BLOCK) /* at a time */

@@ -28,11 +28,6 @@ static void buffers_close(void)
 TestSuite(buffers, .init = buffers_open, .fini = buffers_close, .timeout = TEST_LIMIT_S);
 TestSuite(msg_parse, .timeout = TEST_LIMIT_S);
 
-static bool holds(const struct ring_buffer *buffer, const char *text)
-{
-	return span_equal(buffer->bytes, span_str(text));
-}
-
 Test(buffers, recv_goes_on_through_many_times_the_number_of_buffers)
 {
 	struct step recv;

@@ -95,6 +95,11 @@ void release_first(struct step *step)
 	memmove(step->held, step->held + 1, step->held_n * sizeof(step->held[0]));
 }
 
+bool holds(const struct ring_buffer *buffer, const char *text)
+{
+	return span_equal(buffer->bytes, span_str(text));
+}
+
 void pair_open(int pair[2])
 {
 	cr_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);

@@ -48,6 +48,7 @@ int step_cancel(struct step *step);
 /* Runs the loop for so long. */
 void run_for_ms(uint64_t ms);
 void release_first(struct step *step);
+bool holds(const struct ring_buffer *buffer, const char *text); /* that, and no more */
 
 /* A connected pair of Unix stream sockets. */
 void pair_open(int pair[2]);

@@ -26,11 +26,6 @@ static void wide_close(void)
 TestSuite(wide, .init = wide_open, .fini = wide_close, .timeout = TEST_LIMIT_S);
 TestSuite(record_parse, .timeout = TEST_LIMIT_S);
 
-static bool holds(const struct ring_buffer *buffer, const char *text)
-{
-	return span_equal(buffer->bytes, span_str(text));
-}
-
 static int64_t none_free(void)
 {
 	return counter_sum(COUNTER_RING_WIDE_NOBUFS);
