@@ -403,7 +403,7 @@ static enum session_input decrypt(struct session *session)
 }
 
 /*
- * A piece that could not take all of its record leaves the rest with OpenSSL, and no record is larger
+ * A piece that could not take all of its record leaves the rest with tls/, and no record is larger
  * than the last piece: so nothing is left there in the end.
  */
 bool session_input_straight(struct session *session, size_t *n, enum session_input *input)

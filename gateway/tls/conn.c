@@ -3,7 +3,8 @@
  * conn.c -- one connection: OpenSSL between a span that comes in and a buf that goes out.
  *
  * No socket and no buffer of ours: the BIO of hooks.c reads from the span of the call in progress
- * and appends to its buf. How much the caller may read is boundary.c's word.
+ * and appends to its buf. How much the caller may read is boundary.c's word. After a TLS 1.3
+ * handshake the SSL object goes, and records are record.c's; those of TLS 1.2 stay OpenSSL's.
  *
  * Invariants: after DONE OpenSSL holds no octet of a later record; a peer that breaks this (data
  * behind Finished in one record) fails the handshake. After a failure no secret is left, and
@@ -30,7 +31,7 @@ static unsigned directions_possible(
 {
 	unsigned may = 0;
 
-	if (!context->heard || kernel == NULL || mode == KTLS_MODE_OFF ||
+	if (!context->kernel || kernel == NULL || mode == KTLS_MODE_OFF ||
 		atomic_load_explicit(&context->ktls_absent, memory_order_relaxed))
 		return 0;
 	if (kernel->tx)
@@ -98,13 +99,20 @@ struct tls_conn *tls_conn_open(
 	return tls_conn_new(context, kernel, mode, false);
 }
 
+void tls_conn_ssl_free(struct tls_conn *conn)
+{
+	if (conn->ssl != NULL)
+		SSL_set_quiet_shutdown(conn->ssl, 1);
+	SSL_free(conn->ssl);
+	conn->ssl = NULL;
+}
+
 void tls_conn_close(struct tls_conn *conn)
 {
 	if (conn == NULL)
 		return;
-	if (conn->ssl != NULL)
-		SSL_set_quiet_shutdown(conn->ssl, 1);
-	SSL_free(conn->ssl);
+	tls_conn_ssl_free(conn);
+	tls_record_close(conn, TLS_KTLS_TX | TLS_KTLS_RX);
 	(void)tls_text_set(&conn->info.sni, "");
 	(void)tls_text_set(&conn->info.client, "");
 	(void)tls_text_set(&conn->failure_made, "");
@@ -127,12 +135,18 @@ void tls_half_keys_forget(struct tls_half *half)
 	half->keys_heard = 0;
 }
 
+/* Does record.c need the secret, for the keys now or those after a KeyUpdate? */
+static bool is_ours(const struct tls_conn *conn, unsigned direction)
+{
+	return conn->done && !conn->failed && conn->ssl == NULL && (conn->planted & direction) == 0;
+}
+
 void tls_conn_give_up(struct tls_conn *conn, unsigned directions)
 {
 	conn->may &= ~directions;
-	if ((directions & TLS_KTLS_TX) != 0)
+	if ((directions & TLS_KTLS_TX) != 0 && !is_ours(conn, TLS_KTLS_TX))
 		forget(&conn->half[TLS_DIRECTION_TX]);
-	if ((directions & TLS_KTLS_RX) != 0)
+	if ((directions & TLS_KTLS_RX) != 0 && !is_ours(conn, TLS_KTLS_RX))
 		forget(&conn->half[TLS_DIRECTION_RX]);
 }
 
@@ -163,7 +177,7 @@ static void complaints_forget(void)
 
 static void call_begin(struct tls_conn *conn, struct span *in, struct buf *out)
 {
-	ASSERT(conn->ssl != NULL && conn->in == NULL);
+	ASSERT(conn->in == NULL);
 	conn->in = in;
 	conn->out = out;
 	tls_witness_for(conn);
@@ -183,6 +197,7 @@ static enum tls_step fail(struct tls_conn *conn)
 	conn->failed = true;
 	tls_failure_fill(conn);
 	tls_conn_give_up(conn, TLS_KTLS_TX | TLS_KTLS_RX);
+	tls_record_close(conn, TLS_KTLS_TX | TLS_KTLS_RX);
 	return TLS_STEP_FAIL;
 }
 
@@ -201,6 +216,10 @@ static enum tls_step handshake_done(struct tls_conn *conn)
 	conn->done = true;
 	conn->flight.finished_n = 0;
 	tls_info_fill(conn);
+	if (tls_record_possible(conn))
+		tls_conn_ssl_free(conn);
+	else /* what the kernel cannot have, nobody needs */
+		tls_conn_give_up(conn, ~conn->may);
 	return TLS_STEP_DONE;
 }
 
@@ -314,9 +333,13 @@ enum tls_io tls_conn_read(struct tls_conn *conn, struct span *in, uint8_t *plain
 	if (conn->failed)
 		return TLS_IO_FAIL;
 	call_begin(conn, in, out);
-	io = read_result(conn, SSL_read_ex(conn->ssl, plain, cap, n));
-	given.n -= in->n;
-	tls_framing_feed(&conn->half[TLS_DIRECTION_RX].framing, &conn->flight, given);
+	if (conn->ssl == NULL) {
+		io = tls_record_read(conn, in, plain, cap, n, out);
+	} else {
+		io = read_result(conn, SSL_read_ex(conn->ssl, plain, cap, n));
+		given.n -= in->n;
+		tls_framing_feed(&conn->half[TLS_DIRECTION_RX].framing, &conn->flight, given);
+	}
 	count_add(COUNTER_TLS_KEYUPDATE, (int64_t)conn->keyupdates - keyupdates);
 	if (io == TLS_IO_FAIL || io == TLS_IO_REFUSED) {
 		*n = 0;
@@ -331,6 +354,15 @@ size_t tls_conn_write_room(size_t n)
 	return n + (n / TLS_PLAIN_MAX + 1) * RECORD_OVERHEAD + KEYUPDATE_ROOM;
 }
 
+static bool write_record(struct tls_conn *conn, struct span plain, struct buf *out)
+{
+	size_t n;
+
+	if (conn->ssl == NULL)
+		return tls_record_write(conn, plain, out);
+	return SSL_write_ex(conn->ssl, plain.p, plain.n, &n) == 1 && n == plain.n;
+}
+
 enum tls_io tls_conn_write(struct tls_conn *conn, struct span *plain, struct buf *out)
 {
 	struct span none = {0};
@@ -343,14 +375,13 @@ enum tls_io tls_conn_write(struct tls_conn *conn, struct span *plain, struct buf
 	while (plain->n > 0 && buf_room(out) > RECORD_OVERHEAD + KEYUPDATE_ROOM) {
 		size_t room = buf_room(out) - RECORD_OVERHEAD - KEYUPDATE_ROOM;
 		size_t n = min_size(min_size(plain->n, TLS_PLAIN_MAX), room);
-		size_t written = 0;
 
-		if (SSL_write_ex(conn->ssl, plain->p, n, &written) != 1) {
+		if (!write_record(conn, span_of(plain->p, n), out)) {
 			fail(conn);
 			io = TLS_IO_FAIL;
 			break;
 		}
-		span_take(plain, written);
+		span_take(plain, n);
 	}
 	call_end(conn);
 	return io;
@@ -360,10 +391,13 @@ void tls_conn_shutdown(struct tls_conn *conn, struct buf *out)
 {
 	struct span none = {0};
 
-	if (conn->ssl == NULL || !conn->done || conn->failed ||
+	if (!conn->done || conn->failed || (conn->planted & TLS_KTLS_TX) != 0 ||
 		buf_room(out) < RECORD_OVERHEAD + KEYUPDATE_ROOM)
 		return;
 	call_begin(conn, &none, out);
-	(void)SSL_shutdown(conn->ssl);
+	if (conn->ssl != NULL)
+		(void)SSL_shutdown(conn->ssl);
+	else
+		tls_record_shutdown(conn, out);
 	call_end(conn);
 }

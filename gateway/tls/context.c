@@ -342,11 +342,26 @@ static void context_free(struct tls_context *context)
 	free(context->sets);
 	free(context->names);
 	EVP_CIPHER_free(context->ticket_cipher);
+	for (size_t i = 0; i < TLS_AEADS; i++)
+		EVP_CIPHER_free(context->aeads[i]);
 	EVP_KDF_free(context->hkdf);
 	EVP_KDF_free(context->prf);
 	BIO_meth_free(context->bio);
 	wipe(context, sizeof(*context));
 	free(context);
+}
+
+static void fetch_aeads(struct tls_context *context)
+{
+	static const char *const names[TLS_AEADS] = {
+		[TLS_AEAD_AES_128_GCM] = "AES-128-GCM",
+		[TLS_AEAD_AES_256_GCM] = "AES-256-GCM",
+		[TLS_AEAD_CHACHA20_POLY1305] = "ChaCha20-Poly1305",
+	};
+
+	for (size_t i = 0; i < TLS_AEADS; i++)
+		context->aeads[i] = EVP_CIPHER_fetch(NULL, names[i], NULL);
+	ERR_clear_error();
 }
 
 struct tls_context *tls_context_new(
@@ -360,16 +375,16 @@ struct tls_context *tls_context_new(
 	}
 	holders_init(&context->holders);
 	atomic_init(&context->ktls_absent, false);
-	context->heard = mode != KTLS_MODE_OFF && kernel != NULL && (kernel->tx || kernel->rx);
+	context->kernel = mode != KTLS_MODE_OFF && kernel != NULL && (kernel->tx || kernel->rx);
+	context->heard = tls_witness_open() == 0;
+	fetch_aeads(context);
 	context->ticket_cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
 	context->hkdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
 	context->prf = EVP_KDF_fetch(NULL, "TLS1-PRF", NULL);
 	context->bio = tls_conn_bio_new();
 	if (context->ticket_cipher != NULL && context->hkdf != NULL && context->prf != NULL &&
-		context->bio != NULL && (!context->heard || tls_witness_open() == 0)) {
-		context->witness = context->heard || tls_witness_computes();
+		context->bio != NULL && (context->heard || !context->kernel))
 		return context;
-	}
 	err_set(err, "OpenSSL lacks an algorithm: %s", tls_openssl_why());
 	context_free(context);
 	return NULL;
@@ -379,7 +394,7 @@ SSL_CTX *tls_context_set_new(
 	const struct tls_context *context, const SSL_METHOD *method, struct err *err)
 {
 	SSL_CTX *ctx =
-		SSL_CTX_new_ex(NULL, context->witness ? TLS_SCHEDULE_PROPERTIES : NULL, method);
+		SSL_CTX_new_ex(NULL, context->heard ? TLS_SCHEDULE_PROPERTIES : NULL, method);
 
 	if (ctx == NULL)
 		err_set(err, "OpenSSL: %s", tls_openssl_why());

@@ -65,7 +65,11 @@ static enum tls_control answer(struct tls_conn *conn, struct tls_control_record 
 	/* One answer serves all requests that came before it went out. */
 	if (conn->reply_pending)
 		return TLS_CONTROL_IGNORE;
-	/* TX is still OpenSSL's: it puts the KeyUpdate before the next data. */
+	/* TX is still in user space: a KeyUpdate goes before the next data. */
+	if ((conn->planted & TLS_KTLS_TX) == 0 && conn->ssl == NULL) {
+		conn->record.update_owed = true;
+		return TLS_CONTROL_IGNORE;
+	}
 	if ((conn->planted & TLS_KTLS_TX) == 0)
 		return SSL_key_update(conn->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1
 			       ? TLS_CONTROL_IGNORE

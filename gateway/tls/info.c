@@ -184,7 +184,8 @@ void tls_failure_fill(struct tls_conn *conn)
 	if (conn->failure_text == NULL && code != 0)
 		conn->failure_text = ERR_reason_error_string(code);
 	/* close_notify in place of a handshake message leaves no error behind. */
-	if (conn->failure_text == NULL && (SSL_get_shutdown(conn->ssl) & SSL_RECEIVED_SHUTDOWN)) {
+	if (conn->failure_text == NULL && conn->ssl != NULL &&
+		(SSL_get_shutdown(conn->ssl) & SSL_RECEIVED_SHUTDOWN)) {
 		conn->failure = TLS_FAILURE_ALERT;
 		conn->failure_text = "close notify";
 	}

@@ -166,10 +166,15 @@ unsigned tls_conn_ktls_wanted(const struct tls_conn *conn)
 {
 	unsigned wanted = conn->may & ~conn->planted;
 
-	if (!conn->done || conn->failed || conn->ssl == NULL ||
+	if (!conn->done || conn->failed || wanted == 0 ||
 		atomic_load_explicit(&conn->context->ktls_absent, memory_order_relaxed))
 		return 0;
 	/* A KeyUpdate is owed: the next write sends it, under keys that are about to change. */
+	if (conn->ssl == NULL) {
+		if (conn->record.update_owed || conn->record.notified || conn->record.eof)
+			return 0;
+		return tls_record_between(conn) ? wanted : wanted & ~(unsigned)TLS_KTLS_RX;
+	}
 	if (SSL_get_key_update_type(conn->ssl) != SSL_KEY_UPDATE_NONE ||
 		SSL_get_shutdown(conn->ssl) != 0)
 		return 0;
@@ -232,13 +237,12 @@ static void switch_over(struct tls_conn *conn, int fd, unsigned directions)
 	}
 	if ((directions & TLS_KTLS_TX) != 0)
 		tls_half_keys_forget(&conn->half[TLS_DIRECTION_TX]);
+	tls_record_close(conn, directions);
 	if (conn->client) /* TX alone is never re-keyed: see tls_conn_read() */
 		tls_conn_give_up(conn, both);
 	if ((conn->planted & both) != both)
 		return;
-	SSL_set_quiet_shutdown(conn->ssl, 1);
-	SSL_free(conn->ssl);
-	conn->ssl = NULL;
+	tls_conn_ssl_free(conn);
 	if (!conn->rekey || !conn->suite->tls13)
 		tls_conn_give_up(conn, both);
 }
@@ -250,7 +254,6 @@ int tls_conn_plant(struct tls_conn *conn, int fd, unsigned directions)
 	int result;
 
 	ASSERT(directions != 0 && (directions & ~tls_conn_ktls_wanted(conn)) == 0);
-	ASSERT((directions & TLS_KTLS_RX) == 0 || SSL_has_pending(conn->ssl) == 0);
 	result = validate(conn, directions, crypto) == 0 ? plant_all(conn, fd, directions, crypto)
 							 : -ENOTSUP;
 	wipe(crypto, sizeof(crypto));
@@ -258,12 +261,12 @@ int tls_conn_plant(struct tls_conn *conn, int fd, unsigned directions)
 		switch_over(conn, fd, directions);
 		return (int)conn->planted;
 	}
+	conn->failed = conn->planted != before || result == -ENOTCONN;
 	tls_conn_give_up(conn, TLS_KTLS_TX | TLS_KTLS_RX);
-	if (conn->planted != before || result == -ENOTCONN) {
-		conn->failed = true;
-		return result;
-	}
-	return (int)conn->planted;
+	if (!conn->failed)
+		return (int)conn->planted;
+	tls_record_close(conn, TLS_KTLS_TX | TLS_KTLS_RX);
+	return result;
 }
 
 unsigned tls_conn_planted(const struct tls_conn *conn)

@@ -15,13 +15,13 @@
 
 #define GCM_128                                                                                    \
 	.kernel = TLS_CIPHER_AES_GCM_128, .key_n = 16, .salt_n = 4, .iv_n = 8, .nonce_n = 8,       \
-	.secret_n = 32, .digest = "SHA256"
+	.secret_n = 32, .digest = "SHA256", .aead = TLS_AEAD_AES_128_GCM
 #define GCM_256                                                                                    \
 	.kernel = TLS_CIPHER_AES_GCM_256, .key_n = 32, .salt_n = 4, .iv_n = 8, .nonce_n = 8,       \
-	.secret_n = 48, .digest = "SHA384"
+	.secret_n = 48, .digest = "SHA384", .aead = TLS_AEAD_AES_256_GCM
 #define CHACHA                                                                                     \
 	.kernel = TLS_CIPHER_CHACHA20_POLY1305, .key_n = 32, .salt_n = 0, .iv_n = 12,              \
-	.nonce_n = 0, .secret_n = 32, .digest = "SHA256"
+	.nonce_n = 0, .secret_n = 32, .digest = "SHA256", .aead = TLS_AEAD_CHACHA20_POLY1305
 
 static const struct tls_suite suites[] = {
 	{.id = 0x1301, .tls13 = true, .name = "TLS_AES_128_GCM_SHA256", GCM_128},

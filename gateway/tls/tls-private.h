@@ -6,9 +6,9 @@
  * digest, how many octets) and the kernel (which crypto_info), so that a suite that is offered is
  * always one that the kernel can take.
  *
- * Invariants: a secret is stored only in struct tls_half, only while `may` says that its direction
- * may still go to the kernel or be re-keyed there, and is wiped when that ends. A connection's SSL
- * object never outlives the moment when both directions are planted.
+ * Invariants: a secret is stored only in struct tls_half, only while its direction may still go to the
+ * kernel or be re-keyed, there or here, and is wiped when that ends. A connection's SSL object never
+ * outlives the moment when records are nobody's but record.c's and the kernel's.
  */
 #ifndef POSTERN_TLS_PRIVATE_H
 #define POSTERN_TLS_PRIVATE_H
@@ -41,6 +41,9 @@
 
 /* ---- suite.c ---- */
 
+/* What records are sealed with, whatever the version. */
+enum tls_aead { TLS_AEAD_AES_128_GCM, TLS_AEAD_AES_256_GCM, TLS_AEAD_CHACHA20_POLY1305, TLS_AEADS };
+
 struct tls_suite {
 	uint16_t id;      /* IANA */
 	uint16_t kernel;  /* TLS_CIPHER_* of <linux/tls.h> */
@@ -50,6 +53,7 @@ struct tls_suite {
 	uint8_t nonce_n;  /* octets of explicit nonce in a TLS 1.2 record */
 	uint8_t secret_n; /* octets of a traffic secret: the digest's size */
 	bool tls13;
+	enum tls_aead aead;
 	const char *digest;
 	const char *name; /* OpenSSL's name, for the lists */
 };
@@ -139,6 +143,7 @@ struct tls_context {
 	atomic_bool ktls_absent; /* an ULP attach said ENOENT: do not try again */
 	struct tls_ticket_keys tickets;
 	EVP_CIPHER *ticket_cipher;
+	EVP_CIPHER *aeads[TLS_AEADS]; /* NULL: OpenSSL as it is configured has none */
 	EVP_KDF *hkdf;
 	EVP_KDF *prf;
 	BIO_METHOD *bio;
@@ -146,8 +151,8 @@ struct tls_context {
 	size_t sets_n;
 	struct tls_context_name *names; /* sorted */
 	size_t names_n;
-	bool heard;   /* connections may go to the kernel: their secrets are heard (witness.c) */
-	bool witness; /* its key schedule is asked for */
+	bool heard;  /* secrets are heard, and the key schedule is witness.c's */
+	bool kernel; /* connections may go to the kernel */
 };
 
 /* One without sets, counted once; NULL and err. kernel: NULL is one that takes no keys. */
@@ -204,17 +209,34 @@ struct tls_half {
 	uint8_t keys_heard;             /* TLS_HEARD_*: which of the keys are the secret's */
 	struct tls_keys keys;           /* TLS 1.3 */
 	uint64_t records;               /* read or written under the keys now in force */
+	EVP_CIPHER_CTX *cipher;  /* record.c: with the keys now in force; NULL: not needed yet */
+	uint8_t iv[TLS_IV_SIZE]; /* and their IV */
 	struct tls_framing framing;
+};
+
+/* What record.c remembers from one call to the next. */
+struct tls_record {
+	uint8_t *held;      /* from malloc(): a record that came in part, or what `plain` is in */
+	struct span plain;  /* opened, and not handed out yet */
+	uint8_t message[4]; /* header of the handshake message that has come in part */
+	uint8_t message_n;  /* octets of it; 0: between two messages */
+	uint32_t message_left;
+	uint32_t messages_n; /* octets of such messages, a connection */
+	uint8_t empty_n;     /* records without content in a row */
+	bool update_owed; /* a KeyUpdate asked for one of ours: it goes before what is sent next */
+	bool notified;    /* close_notify or an alert went out: nothing goes after it */
+	bool eof;         /* close_notify came */
 };
 
 struct tls_conn {
 	struct tls_context *context;
-	SSL *ssl;    /* NULL: both directions are in the kernel */
+	SSL *ssl;    /* NULL: records are made and opened by record.c, or in the kernel */
 	bool client; /* we are the client: boundaries are not minded, RX stays here */
 	struct span *in;
 	struct buf *out;
 	const struct tls_suite *suite; /* after DONE */
 	struct tls_half half[2];
+	struct tls_record record;
 	struct tls_flight flight;
 	unsigned may;     /* TLS_KTLS_*: directions that may still go to the kernel */
 	unsigned planted; /* TLS_KTLS_* */
@@ -243,9 +265,25 @@ struct tls_conn {
 /* tls_conn_open() for either side; the client's has no name yet. */
 MUST_USE struct tls_conn *tls_conn_new(struct tls_context *context, const struct tls_kernel *kernel,
 	enum ktls_mode mode, bool client);
-/* The directions are lost to the kernel: their secrets go. */
+/* The directions are lost to the kernel: their secrets go, unless record.c needs them. */
 void tls_conn_give_up(struct tls_conn *conn, unsigned directions);
+void tls_conn_ssl_free(struct tls_conn *conn);    /* says nothing to the peer */
 void tls_half_keys_forget(struct tls_half *half); /* the kernel has them; the secret stays */
+
+/* ---- record.c ---- */
+
+/* After a TLS 1.3 handshake: keys and suite are at hand. Then no SSL object is needed any more. */
+MUST_USE bool tls_record_possible(const struct tls_conn *conn);
+/* As tls_conn_read() has it. After FAIL `failure` and its text are set, and an alert is in `out`. */
+MUST_USE enum tls_io tls_record_read(struct tls_conn *conn, struct span *in, uint8_t *plain,
+	size_t cap, size_t *n, struct buf *out);
+/* One record of up to TLS_PLAIN_MAX octets, for which there is room, and for a KeyUpdate before it. */
+MUST_USE bool tls_record_write(struct tls_conn *conn, struct span plain, struct buf *out);
+void tls_record_shutdown(struct tls_conn *conn, struct buf *out);
+/* Nothing is half read and nothing waits: RX may go to the kernel. */
+bool tls_record_between(const struct tls_conn *conn);
+/* Its keys for the directions (TLS_KTLS_*) are wiped, what waits to be read is dropped. */
+void tls_record_close(struct tls_conn *conn, unsigned directions);
 
 /* ---- witness.c ---- */
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tls.h -- TLS, the server's side and the client's, sans-IO but for setsockopt(2): handshake in user
- * space by OpenSSL, then, where asked, the record layer handed to the kernel (kTLS).
+ * space by OpenSSL, then, where asked, the record layer handed to the kernel (kTLS); else it is here,
+ * our own for TLS 1.3 and OpenSSL's for TLS 1.2.
  *
  * The only room that sees OpenSSL. Four parts:
  *   material  what was read from files: chains, keys, ticket keys. The privileged parent reads it
@@ -311,8 +312,7 @@ unsigned tls_conn_ktls_wanted(const struct tls_conn *conn);
  * what tls_conn_ktls_wanted() says; at once after the handshake or later. The caller
  * has sent all output, has no receive outstanding on fd, and has read nothing beyond the last
  * record. Returns the mask that is in the kernel now; 0: nothing planted, user space goes on;
- * -errno: a direction was planted and another failed, or the socket is gone: close. Frees the SSL
- * object when both directions are planted.
+ * -errno: a direction was planted and another failed, or the socket is gone: close.
  */
 MUST_USE int tls_conn_plant(struct tls_conn *conn, int fd, unsigned directions);
 unsigned tls_conn_planted(const struct tls_conn *conn);

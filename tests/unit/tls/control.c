@@ -153,7 +153,7 @@ Test(control, a_re_key_that_fails_ends_it)
 	rig_close(&rig);
 }
 
-Test(control, under_rx_alone_openssl_answers)
+Test(control, under_rx_alone_user_space_answers)
 {
 	struct rig_settings settings;
 	struct tls_context *context;

@@ -245,6 +245,14 @@ struct tls_context *rig_context(const struct rig_settings *settings)
 	return context;
 }
 
+void rig_openssl_records(struct tls_context *context)
+{
+	for (size_t i = 0; i < TLS_AEADS; i++) {
+		EVP_CIPHER_free(context->aeads[i]);
+		context->aeads[i] = NULL;
+	}
+}
+
 const char *rig_load_error(const struct rig_settings *settings)
 {
 	static struct err err;

@@ -47,6 +47,8 @@ void rig_settings_add(struct rig_settings *settings, const char *name, const cha
 struct tls_context *rig_context(const struct rig_settings *settings);
 /* A server with one certificate, from NAME.crt and NAME.key, which are there. */
 struct tls_context *rig_server(const char *name, enum ktls_mode ktls);
+/* As where OpenSSL lacks the AEADs for it: records of TLS 1.3 stay OpenSSL's, as those of TLS 1.2. */
+void rig_openssl_records(struct tls_context *context);
 /* The error text of a load that must fail. */
 const char *rig_load_error(const struct rig_settings *settings);
 
