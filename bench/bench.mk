@@ -47,12 +47,12 @@ bench-fence: all $(addprefix $(BUILD)/bench/,flood floor cost)
 bench-fence-instructions: all $(BUILD)/bench/floor $(VM_PROGRAMS)
 	@BUILD=$(BUILD) exec bench/fence/instructions
 
-# Memory: of idle sessions (bench/results/IDLE.md) and over a million messages (CONSTANCY.md).
+# Memory of idle sessions (bench/results/IDLE.md), and a million messages again and again (CONSTANCY.md).
 .PHONY: bench-idle bench-constancy
 bench-idle: all $(VM_PROGRAMS)
 	@BUILD=$(BUILD) exec bench/idle/run --only clear,tls,vm
 bench-constancy: all
-	@BUILD=$(BUILD) exec bench/idle/run --only messages
+	@BUILD=$(BUILD) exec bench/idle/run --only messages $(BENCH_ARGS)
 
 # User-space instructions a message against bench/results/instructions.json; after a change that is meant, the
 # figures are made anew.

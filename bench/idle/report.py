@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""From the cells of bench/idle/run to IDLE.md and CONSTANCY.md."""
+"""From the cells of bench/idle/run to IDLE.md."""
 
 import statistics
 
 GOALS = {"clear": 3072, "tls": 24576}   # octets a session
 VM_GOALS = {"in clear": 3072, "TLS in user space": 24576, "TLS in the kernel": 8192}
 TEXTS = {"clear": "in clear", "tls": "TLS in user space"}
-LAST_TENTH = 0.95
-OTHERS_MAX = 0.1        # of the CPUs: the kernel's own threads take some, too; above, the machine was busy
 
 
 def grown(cell, name="pss"):
@@ -78,55 +76,4 @@ def idle(result):
     if here:
         out += [*machine(here[0]["facts"]), *sessions(here)]
     out += machines([cell for cell in result["cells"] if cell["phase"] == "vm"])
-    return "\n".join(out) + "\n"
-
-
-def against_clients(one):
-    """The gateway's CPU time against that of the load and the sink, which do the same at all times."""
-    used = one["cpu_us"]
-    clients = used["load"] + used["sink"]
-    return used["gateway"] / clients if clients else 0.0
-
-
-def times(last, first):
-    return f"{last / first:.3f}" if first else "not to be had"
-
-
-def constancy(result):
-    cell = result["cells"][0]
-    tenths = cell["tenths"]
-    first, last = tenths[0], tenths[-1]
-    ratio = last["rate"] / first["rate"]
-    least = min(one["memory"]["pss"] for one in tenths)
-    most = max(one["memory"]["pss"] for one in tenths)
-    out = ["# A long run", "",
-           f"{cell['messages']} messages of {cell['bytes']} octets in clear, answered 250 when on",
-           "disk, relayed to a sink; the gateway's memory (PSS) and its spool at each tenth.",
-           "Beside them what the machine did: CPU time a message, by who took it; the part of the",
-           "CPUs that others took, the kernel's threads with them; and the control, some fixed work by",
-           "this program at the same time: a synced write, and the CPU time of a digest.", ""]
-    out += list(machine(cell["facts"]))
-    if max(one["others"] for one in tenths) > OTHERS_MAX:
-        out += ["", "**Others were busy on this machine, and not always alike: messages/s and CPU times say",
-                "little by themselves; what the gateway took against its clients is the firmest.**"]
-    out += ["", "| tenth | messages/s | memory MiB | spool MiB | queued | CPU us: gateway | load | "
-            "sink | gateway / both | others | control: sync ms | CPU ms |", "|---" * 12 + "|"]
-    for i, one in enumerate(tenths):
-        used = one["cpu_us"]
-        out.append(f"| {i + 1} | {one['rate']:.0f} | {mib(one['memory']['pss'])} | "
-                   f"{mib(one['spool'])} | {one['queued']} | {used['gateway']:.1f} | "
-                   f"{used['load']:.1f} | {used['sink']:.1f} | "
-                   f"{against_clients(one):.2f} | {one['others']:.0%} | "
-                   f"{one['control']['sync_ms']:.2f} | {one['control']['work_ms']:.2f} |")
-    out += ["", f"- last tenth / first tenth: {ratio:.3f} "
-            f"({'met' if ratio >= LAST_TENTH else 'missed'}: at least {LAST_TENTH})",
-            "- the gateway's CPU time a message, last tenth / first tenth: "
-            f"{times(last['cpu_us']['gateway'], first['cpu_us']['gateway'])}; the control's: "
-            f"{times(last['control']['work_ms'], first['control']['work_ms'])}, its synced write "
-            f"{times(last['control']['sync_ms'], first['control']['sync_ms'])}",
-            "- the same against the CPU time of the load and the sink, which do the same work for each "
-            f"message: {times(against_clients(last), against_clients(first))}",
-            f"- memory: {mib(least)} to {mib(most)} MiB; {mib(cell['after']['memory']['pss'])} "
-            f"with an empty queue",
-            f"- spool with an empty queue: {mib(cell['after']['spool'])} MiB"]
     return "\n".join(out) + "\n"
