@@ -62,7 +62,7 @@ def gnuplot(folder, output, script, width=900, height=360):
 def bars(found, shape, what):
     rows = []
     for peer in found.peers:
-        value = found.of(shape, peer, what)
+        value = (found.latency if what == "p99" else found.of)(shape, peer, what)
         if value:
             title = found.result["facts"]["peers"][peer]["title"]
             rows.append((len(rows), f'"{title}"', value["median"], value["min"], value["max"]))

@@ -107,11 +107,12 @@ def shape_text(found, name):
             f"{system['median']:.0%}" if system else "-",
             shown(found.of(name, peer, "rate"), ".1f" if large else ".0f"),
             shown(found.of(name, peer, "taken"), ".1f" if large else ".0f"),
-            *(f"{found.of(name, peer, which)['median']:.1f}" for which in figures_.PERCENTILES),
+            *(f"{found.latency(name, peer, which)['median']:.1f}" for which in figures_.PERCENTILES),
             f"{found.of(name, peer, 'memory_mib')['max']:.0f}"))
     yield from table(("server", unit, "times Postern", "of it kernel", "messages/s, relayed",
                       "messages/s, answered 250", "p50 ms", "p90", "p99", "p99.9",
                       "memory MiB (PSS)"), rows)
+    yield from pooled_text(found, name)
     if name == "B":
         parts = [(facts["peers"][peer]["title"], found.of("B", peer, "resumed"))
                  for peer in found.peers]
@@ -121,6 +122,20 @@ def shape_text(found, name):
     plot = plots.name(name)
     if plot in found.plotted:
         yield f"![{name}]({plot})"
+        yield ""
+
+
+def pooled_text(found, name):
+    """What the percentiles rest on, where they are not medians over the rounds."""
+    parts = []
+    for peer in found.peers:
+        pooled = found.pooled(name, peer)
+        if pooled:
+            p99 = found.of(name, peer, "p99")
+            parts.append(f"{found.result['facts']['peers'][peer]['title']} {pooled['n']} messages, p99 "
+                         f"of single rounds {p99['min']:.0f} to {p99['max']:.0f} ms")
+    if parts:
+        yield "Percentiles are of all rounds' messages together: " + "; ".join(parts) + "."
         yield ""
 
 
@@ -257,6 +272,9 @@ def text(found):
     yield from why.text(found)
     yield from bare_text(found)
     yield "## Shapes"
+    yield ""
+    yield ("Percentiles of latency are medians over the rounds of each round's percentile, but for F, where "
+           "they are those of all rounds' messages together. Memory is the greatest of all rounds.")
     yield ""
     for name in found.shapes:
         yield from shape_text(found, name)

@@ -53,7 +53,7 @@ SHAPES = {shape.name: shape for shape in (
           slower=1.5, bdat=True),
     Shape("F-max", "sizes like mail, 10 messages a connection, STARTTLS: as fast as it goes", *MIX,
           slower=1.5, mix=True),
-    Shape("F", "the same, open loop (Poisson) at half of the server's own F-max", *MIX,
+    Shape("F", "the same, open loop (Poisson) at half of the server's own F-max", *MIX, "--buckets",
           concurrency=200, slower=1.5, mix=True),
 )}
 
@@ -86,6 +86,8 @@ def measure(rig, peer, arguments, seconds, amid=False):
         look.start()
     report = rig.load(peer.port, "--duration", f"{seconds:g}", *numbering(seen), *arguments,
                       seconds=seconds + LOAD_MORE_SECONDS)
+    for unused in ("service_us", "setup_us"):
+        report[unused].pop("buckets", None)
     look.cancel()
     memory.append(peer.account.memory())
     arrived = settle(peer, seen["messages"] + report["accepted"])

@@ -58,9 +58,9 @@ def rate(found, shape, factor):
 
 
 def latency(found):
-    ours, theirs = found.of("F", "postern", "p99"), found.of("F", "postfix", "p99")
+    ours, theirs = (found.latency("F", peer, "p99") for peer in ("postern", "postfix"))
     if not ours or not theirs or \
-            found.ratio("F", "postfix", "postern", "p99")["median"] >= figures_.F_FACTOR:
+            found.slower("F", "postfix", "postern", "p99")["median"] >= figures_.F_FACTOR:
         return
     rates = [found.of("F", peer, "rate")["median"] for peer in ("postern", "postfix")]
     yield (f"F: each server is sent half of its own most, Postern {rates[0]:.0f} messages a second and "
