@@ -194,23 +194,27 @@ def ktls_offered():
     return False
 
 
-def shape_g(peers, smaller, say, fail):
-    """Every peer that can hold sessions, under TLS and in clear."""
-    found = []
+def idle_kinds(peers, smaller):
+    """(server, TLS?, sessions) of all that can hold sessions, under TLS and in clear."""
     for peer in peers:
         for tls in (True, False):
             wanted = peer.idle_max if tls or peer.name != "postern" \
                 else peer.idle_max * IDLE_PLAIN_FACTOR
-            if not wanted or tls and not peer.tls:
-                continue
-            try:
-                with alone(peer, f"{peer.name}-{'tls' if tls else 'plain'}") as other:
-                    found.append(idle(other, tls, max(10, wanted // smaller)))
-            except rig_.Wrong as error:
-                fail(f"G: {error}")
-                continue
-            say(f"G  {peer.title:<10}{'TLS' if tls else 'plaintext':<10}{found[-1]['sessions']:>7} "
-                f"sessions {found[-1]['octets_each'] / 1024:9.1f} KiB each")
+            if wanted and (peer.tls or not tls):
+                yield peer, tls, max(10, wanted // smaller)
+
+
+def shape_g(peers, smaller, say, fail):
+    found = []
+    for peer, tls, wanted in idle_kinds(peers, smaller):
+        try:
+            with alone(peer, f"{peer.name}-{'tls' if tls else 'plain'}") as other:
+                found.append(idle(other, tls, wanted))
+        except rig_.TROUBLE as error:
+            fail(f"G, {peer.title}: {error}")
+            continue
+        say(f"G  {peer.title:<10}{'TLS' if tls else 'plaintext':<10}{found[-1]['sessions']:>7} "
+            f"sessions {found[-1]['octets_each'] / 1024:9.1f} KiB each")
     return found
 
 
@@ -226,8 +230,14 @@ def shape_h(peer, count, say):
         options = [*shapes.numbering(seen), "--threads", "2", "--concurrency", "20", "--messages",
                    "100", *shapes.TLS, "--count", str(count)]
         result = {}
-        worker = threading.Thread(target=lambda: result.update(report=other.rig.load(
-            other.port, *options, seconds=MILLION_SECONDS)))
+
+        def send():
+            try:
+                result["report"] = other.rig.load(other.port, *options, seconds=MILLION_SECONDS)
+            except rig_.TROUBLE as error:
+                result["error"] = error
+
+        worker = threading.Thread(target=send)
         worker.start()      # the load dies with this thread, which waits for it
         while worker.is_alive():
             worker.join(MEMORY_EVERY_SECONDS)
@@ -235,7 +245,7 @@ def shape_h(peer, count, say):
                            sink.summary()["messages"] - seen["messages"],
                            cpu_seconds(other.account.cpu())))
         if "report" not in result:
-            raise rig_.Wrong("the load failed")
+            raise rig_.Wrong(f"the load failed: {result['error']}")
         report = result["report"]
         arrived = shapes.settle(other, seen["messages"] + report["accepted"])
         summary, cpu = shapes.since(sink.summary(), seen), other.account.cpu()

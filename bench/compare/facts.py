@@ -41,8 +41,10 @@ def collect(options, peers, left_out, rig):
         "ktls": extras.ktls_offered(),
         "accounting": "cgroup v2" if peers and peers[0].account.folder else
         "/proc (no control group could be made: children that nobody waited for are missing)",
-        "rounds": options.rounds, "seconds": options.seconds, "full": options.full,
-        "only": options.only,
+        "full": options.full,
+        "seconds": {name: shapes.SHAPES[name].seconds(options) for name in options.only
+                    if name in shapes.SHAPES},
+        "million": options.million if "H" in options.only else None,
         "shapes": {shape.name: shape.text for shape in shapes.SHAPES.values()},
         "left_out": left_out,
         "peers": {peer.name: {"title": peer.title, "version": peer.version(),

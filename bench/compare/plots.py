@@ -98,6 +98,6 @@ def draw(folder, found):
         print("!!! gnuplot is not there: the report has no plots", file=sys.stderr)
         return set()
     drawn = {name(shape) for shape in found.shapes if draw_shape(folder, found, shape)}
-    if found.result["million"] and draw_million(folder, found.result["million"]):
+    if found.result["million"] and draw_million(folder, found.result["million"][-1]):
         drawn.add(name("H"))
     return drawn

@@ -17,6 +17,7 @@ import rig as rig_
 import shapes
 from rig import proc
 
+SHAPES = ("A", "C", "D", "E-data")
 FREQUENCY = 1999
 SYMBOLS_MAX = 20
 ATTACH_SECONDS = 1.5

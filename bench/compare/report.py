@@ -43,13 +43,27 @@ def table(head, rows):
             *("| " + " | ".join(str(field) for field in row) + " |" for row in rows), ""]
 
 
+def rounds_text(found):
+    counts = sorted({found.rounds(name) for name in found.shapes}) or [0]
+    return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def seconds_text(facts):
+    """Shapes of one length together."""
+    lengths = {}
+    for name, seconds in facts["seconds"].items():
+        lengths.setdefault(seconds, []).append(name)
+    return "; ".join(f"{seconds:g} ({', '.join(names)})"
+                     for seconds, names in sorted(lengths.items())) or "-"
+
+
 def head_text(found):
     facts = found.result["facts"]
     foreign = figures_.spread(cell["foreign"] for cell in found.cells.values())
     yield "# Postern and others, measured"
     yield ""
-    yield ("Written by `bench/compare/run`; every figure is of one run on one machine. A figure is the "
-           f"median of {facts['rounds']} rounds, least and greatest in brackets.")
+    yield ("Written by `bench/compare/run`, on one machine. A figure is the median of the rounds "
+           f"({rounds_text(found)}), with the least and the greatest in brackets.")
     if not facts["full"]:
         yield "This was a short run; `make bench-full` measures longer."
     yield ""
@@ -61,7 +75,7 @@ def head_text(found):
         ("TLS records", "kernel (kTLS) possible" if facts["ktls"] else
          "user space only: this kernel has no kTLS"),
         ("CPU time by", facts["accounting"]),
-        ("command", f"`{facts['command']}`"), ("load", f"{facts['seconds']:g} s a run"),
+        ("command", f"`{facts['command']}`"), ("load, seconds a run", seconds_text(facts)),
         ("took", f"{facts['took_s']} s"),
         ("others' part of the CPUs meanwhile", shown(foreign, ".0%") if foreign else "-")])
     if foreign and foreign["median"] > FOREIGN_MAX:
@@ -132,8 +146,9 @@ def pooled_text(found, name):
         pooled = found.pooled(name, peer)
         if pooled:
             p99 = found.of(name, peer, "p99")
-            parts.append(f"{found.result['facts']['peers'][peer]['title']} {pooled['n']} messages, p99 "
-                         f"of single rounds {p99['min']:.0f} to {p99['max']:.0f} ms")
+            range_ = f", p99 of single rounds {p99['min']:.0f} to {p99['max']:.0f} ms"
+            parts.append(f"{found.result['facts']['peers'][peer]['title']} {pooled['n']} messages"
+                         + (range_ if p99["n"] > 1 else ""))
     if parts:
         yield "Percentiles are of all rounds' messages together: " + "; ".join(parts) + "."
         yield ""
@@ -182,24 +197,33 @@ def idle_text(found):
 
 
 def million_text(found):
-    cell = found.result["million"]
-    if not cell:
+    cells = found.result["million"]
+    if not cells:
         return
-    yield f"## H: {cell['count']} messages in one go"
+    yield f"## H: {cells[0]['count']} messages in one go"
     yield ""
-    memory = [look[1] / 2**20 for look in cell["memory"]]
-    yield (f"4 KB, 100 a connection, STARTTLS. {cell['wall_s']:.0f} s, "
-           f"{cell['count'] / cell['wall_s']:.0f} messages/s; memory (PSS) {memory[0]:.0f} MiB at the "
-           f"start, {max(memory):.0f} at most, {memory[-1]:.0f} at the end. "
-           + (f"Not as it should be: {cell['wrong']}" if cell["wrong"] else "All arrived once."))
+    yield "4 KB, 100 a connection, STARTTLS; each run with a new server. Memory is in MiB (PSS)."
     yield ""
-    yield from table(["tenth", *map(str, range(1, 11))],
-                     [["messages/s", *(f"{value:.0f}" for value in cell["tenths"]["rate"])],
-                      ["CPU us a message",
-                       *(f"{value:.0f}" for value in cell["tenths"]["cpu_us"])]])
+    rows = []
+    for number, cell in enumerate(cells):
+        memory = [look[1] / 2**20 for look in cell["memory"]]
+        rows.append((number + 1, f"{cell['wall_s']:.0f}", f"{cell['count'] / cell['wall_s']:.0f}",
+                     f"{memory[0]:.0f}", f"{max(memory):.0f}", f"{memory[-1]:.0f}",
+                     cell["wrong"] or "all arrived once"))
+    yield from table(("run", "seconds", "messages/s", "memory at the start", "at most", "at the end", ""),
+                     rows)
+    rows = []
+    for what, text_ in (("rate", "messages/s"), ("cpu_us", "CPU us a message")):
+        runs = found.tenths(what)
+        if runs:
+            rows.append([text_, *(shown(figures_.spread(values), ".0f") for values in zip(*runs))])
+    yield from table(["tenth", *map(str, range(1, 11))], rows)
     if plots.name("H") in found.plotted:
         yield f"![H]({plots.name('H')})"
         yield ""
+        if len(cells) > 1:
+            yield "The plot is of the last run."
+            yield ""
 
 
 def profiles_text(found):
@@ -292,16 +316,22 @@ def text(found):
     yield from failures_text(result)
 
 
+def as_json(result):
+    """With a line for each run: histograms are long."""
+    rest = json.dumps({**result, "cells": []}, indent=1)
+    lines = ",\n".join("  " + json.dumps(cell) for cell in result["cells"])
+    return rest.replace('"cells": []', f'"cells": [\n{lines}\n ]', 1) + "\n"
+
+
 def write(folder, result):
     """All files of the report into the folder."""
     os.makedirs(folder, exist_ok=True)
-    if result["million"]:
-        result["million"]["tenths"] = extras.tenths(result["million"])
+    for cell in result["million"]:
+        cell["tenths"] = extras.tenths(cell)
     found = figures_.Figures(result)
     result["goals"] = figures_.goals(found)
     found.plotted = plots.draw(folder, found)
     with open(os.path.join(folder, "compare.json"), "w", encoding="utf-8") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
+        file.write(as_json(result))
     with open(os.path.join(folder, "REPORT.md"), "w", encoding="utf-8") as file:
         file.write("\n".join(text(found)).rstrip("\n") + "\n")

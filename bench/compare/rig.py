@@ -59,6 +59,10 @@ class Wrong(Exception):
     """A run did not do what it should; its figures are not to be used."""
 
 
+# Whatever a server or tool that fails may lead to: one run is lost then, not all.
+TROUBLE = (Wrong, OSError, subprocess.SubprocessError, ValueError)
+
+
 def until(condition, seconds, what):
     """Looks again and again; returns what it found."""
     end = time.monotonic() + seconds

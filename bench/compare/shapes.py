@@ -32,6 +32,10 @@ class Shape:
     def fits(self, peer):
         return (peer.chunking or not self.bdat) and (peer.tls or "starttls" not in self.options)
 
+    def seconds(self, options):
+        """Of load in each run."""
+        return options.seconds_of.get(self.name, options.seconds * self.slower)
+
     def arguments(self, peer):
         concurrency = min(self.concurrency, peer.concurrency_max)
         count = ("--count", str(peer.messages_max)) if peer.messages_max else ()
@@ -61,10 +65,15 @@ SHAPES = {shape.name: shape for shape in (
 def settle(peer, goal):
     """Waits until the sink has so many messages in all and the queue is empty; returns when the last
     one had come."""
-    rig_.until(lambda: peer.rig.sink.summary()["messages"] >= goal, DRAIN_SECONDS,
+    def done(found):
+        if not found and peer.account.process.poll() is not None:
+            raise rig_.Wrong(f"{peer.title} ended by itself\n{peer.tail()}")
+        return found
+
+    rig_.until(lambda: done(peer.rig.sink.summary()["messages"] >= goal), DRAIN_SECONDS,
                f"{peer.title}: the last messages at the sink")
     arrived = time.monotonic()
-    rig_.until(lambda: peer.queued() == 0, DRAIN_SECONDS, f"{peer.title}: an empty queue")
+    rig_.until(lambda: done(peer.queued() == 0), DRAIN_SECONDS, f"{peer.title}: an empty queue")
     return arrived
 
 
