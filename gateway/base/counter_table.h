@@ -204,6 +204,7 @@ COUNTER(CUTTHROUGH_UNSURE, counter, "postern_cutthrough_unsure_total", "", "Mess
 COUNTER(CUTTHROUGH_FULL, counter, "postern_cutthrough_full_total", "", "Messages not cut through because too many were, or for too many recipients.")
 COUNTER(RING_ENTERS, counter, "postern_ring_enters_total", "", "io_uring_enter calls.")
 COUNTER(RING_NOBUFS, counter, "postern_ring_nobufs_total", "", "Receives that found no provided buffer and were armed again.")
+COUNTER(RING_WIDE, counter, "postern_ring_wide_total", "", "Receives into wide buffers.")
 COUNTER(RING_WIDE_NOBUFS, counter, "postern_ring_wide_nobufs_total", "", "Receives that found no wide buffer and were armed again for a narrow one.")
 COUNTER(RING_MEMORY_WAITS, counter, "postern_ring_memory_waits_total", "", "Rings for which the kernel had no memory at first.")
 COUNTER(RING_SQ_FULL, counter, "postern_ring_sq_full_total", "", "Submissions forced early by a full submission queue.")

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/counter.h"
 #include "base/poison.h"
 
 #define BUFFERS_MAX 32768 /* ids from here on are of wide ones */
@@ -147,6 +148,8 @@ void ring_buffers_taken(struct ring *ring, uint16_t id)
 	ASSERT(index_of(id) < buffers->count && !buffers->held[index_of(id)]);
 	buffers->held[index_of(id)] = true;
 	buffers->free--;
+	if (buffers == &ring->wide)
+		count(COUNTER_RING_WIDE);
 	UNPOISON(memory_of(buffers, id), buffers->bytes);
 }
 

@@ -44,6 +44,7 @@ Test(wide, recv_takes_one_buffer_and_ends)
 		cr_assert(holds(recv.held[0], "sealed"));
 		release_first(&recv);
 	}
+	cr_assert(eq(i64, counter_sum(COUNTER_RING_WIDE), 3 * RING_WIDE_BUFFERS));
 }
 
 Test(wide, recvmsg_takes_one_buffer_and_ends)
@@ -267,6 +268,7 @@ Test(wide, an_op_is_wide_for_one_receive)
 	cr_assert(eq(i64, none_free(), 0));
 	release_all(&holder);
 	cr_assert(eq(int, step_wait(&op), -ENOBUFS));
+	cr_assert(eq(i64, counter_sum(COUNTER_RING_WIDE), 1), "narrow ones are not counted");
 }
 
 /* ---- the record type ---- */
