@@ -5,7 +5,8 @@
  *
  * Where the record layer is decides how octets come:
  *
- *	plaintext		multishot recv, provided buffers
+ *	plaintext		multishot recv, provided buffers; a long message by DATA by single
+ *				receives into wide buffers
  *	TLS in user space	the same; a record is decrypted into a buffer of its own, or where
  *				the spool wants it. A long message comes by single receives into
  *				wide buffers
@@ -67,9 +68,11 @@ static bool wide_wanted(const struct session *session)
 {
 	const struct smtp *smtp = &session->smtp;
 
-	if (session->tls == NULL || session->wide_off || session->message == NULL ||
-		session->wait == SESSION_WAIT_COMMIT)
+	if (session->wide_off || session->message == NULL || session->wait == SESSION_WAIT_COMMIT)
 		return false;
+	if (session->tls == NULL) /* by DATA; long chunks are for splice */
+		return smtp_in_body(smtp) && smtp->chunk_left == 0 &&
+		       smtp->body_bytes >= SESSION_WIDE_MIN;
 	if (session->planted & TLS_KTLS_RX && (session->worker->facts.kernel->rx_spins_on_partial ||
 						      session_splice_wanted(session)))
 		return false;
