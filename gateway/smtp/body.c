@@ -4,8 +4,10 @@
  * what must not be there.
  *
  * Octets pass through as spans of the input; a run is broken only at a stuffed dot, a newline to
- * be normalised, an octet to be refused, the end, or the cut. One pass: scan_plain() leaps over
- * ordinary octets eight at a time, the machine below looks at the others.
+ * be normalised, an octet to be refused, the end, or the cut. One pass: once a whole line has come,
+ * smtp_stretch() walks on over whole strides, line ends included, up to the first octet that is
+ * special. All else is the machine's below, and everything where there are no such instructions;
+ * scan_plain() helps it over ordinary octets, eight at a time.
  * Invariants: only CRLF.CRLF ends the data; a dot is taken off only behind a true CRLF (or at the
  * very start); no octet is held back over a cut but the CR in CRLF.CR, and that one is known.
  * Rejected: memchr for LF, then for CR, then a pass for NUL and 8-bit: three passes, and a call a
@@ -15,15 +17,6 @@
 #include <endian.h>
 
 #include "smtp/smtp-private.h"
-
-/* Where in a line the next octet stands. */
-enum smtp_place {
-	PLACE_LINE,
-	PLACE_CR,     /* behind a CR, which was passed on */
-	PLACE_START,  /* behind a true CRLF, or at the very start */
-	PLACE_DOT,    /* behind a dot at a line's start, which was taken off */
-	PLACE_DOT_CR, /* and a CR, which was not passed on */
-};
 
 #define ONES        0x0101010101010101u
 #define HIGH_BITS   0x8080808080808080u
@@ -57,7 +50,7 @@ void smtp_decoder_init(
 	struct smtp_decoder *decoder, bool refuse_newline, bool refuse_8bit, bool line_start)
 {
 	*decoder = (struct smtp_decoder){
-		.place = line_start ? PLACE_START : PLACE_LINE,
+		.place = line_start ? SMTP_PLACE_START : SMTP_PLACE_LINE,
 		.refuse_newline = refuse_newline,
 		.refuse_8bit = refuse_8bit,
 	};
@@ -67,11 +60,12 @@ void smtp_decoder_init(
 static size_t run_length(struct smtp_decoder *decoder, struct span in)
 {
 	uint64_t high = decoder->refuse_8bit && !decoder->discard ? HIGH_BITS : 0;
+	size_t stretch;
 	size_t i = 0;
 
 	while (i < in.n) {
 		switch ((enum smtp_place)decoder->place) {
-		case PLACE_LINE:
+		case SMTP_PLACE_LINE:
 			i += scan_plain(in.p + i, in.n - i, high);
 			if (i == in.n)
 				return i;
@@ -79,21 +73,24 @@ static size_t run_length(struct smtp_decoder *decoder, struct span in)
 				(in.p[i] >= 0x80 && high != 0))
 				return i;
 			if (in.p[i++] == '\r')
-				decoder->place = PLACE_CR;
+				decoder->place = SMTP_PLACE_CR;
 			break;
-		case PLACE_CR:
+		case SMTP_PLACE_CR:
 			if (in.p[i] != '\n')
 				return i;
 			i++;
-			decoder->place = PLACE_START;
+			decoder->place = SMTP_PLACE_START;
 			break;
-		case PLACE_START:
+		case SMTP_PLACE_START:
 			if (in.p[i] == '.')
 				return i;
-			decoder->place = PLACE_LINE;
+			stretch = i > 0 ? smtp_stretch(decoder, in.p + i, in.n - i) : 0;
+			if (stretch == 0)
+				decoder->place = SMTP_PLACE_LINE;
+			i += stretch;
 			break;
-		case PLACE_DOT:
-		case PLACE_DOT_CR:
+		case SMTP_PLACE_DOT:
+		case SMTP_PLACE_DOT_CR:
 			return i;
 		}
 	}
@@ -108,7 +105,7 @@ static bool newline_bare(
 		*told = SMTP_DECODE_NEWLINE;
 		return true;
 	}
-	decoder->place = PLACE_LINE;
+	decoder->place = SMTP_PLACE_LINE;
 	decoder->normalized = true;
 	*run = span_str(text);
 	*told = SMTP_DECODE_RUN;
@@ -122,25 +119,25 @@ static bool octet_special(
 	uint8_t c = in->p[0];
 
 	switch ((enum smtp_place)decoder->place) {
-	case PLACE_START: /* a dot */
+	case SMTP_PLACE_START: /* a dot */
 		(void)span_take(in, 1);
-		decoder->place = PLACE_DOT;
+		decoder->place = SMTP_PLACE_DOT;
 		return false;
-	case PLACE_DOT:
+	case SMTP_PLACE_DOT:
 		if (c == '\r')
 			(void)span_take(in, 1);
-		decoder->place = c == '\r' ? PLACE_DOT_CR : PLACE_LINE;
+		decoder->place = c == '\r' ? SMTP_PLACE_DOT_CR : SMTP_PLACE_LINE;
 		return false;
-	case PLACE_DOT_CR:
+	case SMTP_PLACE_DOT_CR:
 		if (c != '\n')
 			return newline_bare(decoder, "\r\n", run, told);
 		(void)span_take(in, 1);
-		decoder->place = PLACE_START;
+		decoder->place = SMTP_PLACE_START;
 		*told = SMTP_DECODE_END;
 		return true;
-	case PLACE_CR:
+	case SMTP_PLACE_CR:
 		return newline_bare(decoder, "\n", run, told);
-	case PLACE_LINE:
+	case SMTP_PLACE_LINE:
 		break;
 	}
 	if (c != '\n') {

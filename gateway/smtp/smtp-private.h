@@ -195,6 +195,28 @@ void smtp_decoder_init(
 MUST_USE enum smtp_decode smtp_decode(
 	struct smtp_decoder *decoder, struct span *in, struct span *run);
 
+/* ---- stretch.c ---- */
+
+/* Where in a line the next octet of DATA stands. */
+enum smtp_place {
+	SMTP_PLACE_LINE,
+	SMTP_PLACE_CR,     /* behind a CR, which was passed on */
+	SMTP_PLACE_START,  /* behind a true CRLF, or at the very start */
+	SMTP_PLACE_DOT,    /* behind a dot at a line's start, which was taken off */
+	SMTP_PLACE_DOT_CR, /* and a CR, which was not passed on */
+};
+
+/*
+ * Octets from p that are content just as they stand, by strides up to the first one that the decoder's
+ * machine has to look at; may be fewer than there are, or 0. The place is START, the LF at p[-1] can
+ * be read; it is moved behind them.
+ */
+MUST_USE size_t smtp_stretch(struct smtp_decoder *decoder, const uint8_t *p, size_t n);
+
+enum smtp_stretch_by { SMTP_STRETCH_NONE, SMTP_STRETCH_SSE2, SMTP_STRETCH_AVX2 };
+/* No better instructions than these, even where they are there. */
+void smtp_stretch_limit_for_test(enum smtp_stretch_by most);
+
 /* ---- path.c ---- */
 
 /*

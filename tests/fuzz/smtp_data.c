@@ -3,7 +3,7 @@
  * smtp_data.c -- the DATA decoder against the reference (tests/unit/smtp/reference.h).
  *
  * The first octet is the settings and the size of pieces, the rest is what comes behind DATA. An
- * "x" is put behind it, as a last CR would be undecided.
+ * "x" is put behind it, as a last CR would be undecided. Each kind of instructions is compared.
  */
 #include <stdlib.h>
 
@@ -55,12 +55,29 @@ static void compare(const struct decoded *decoded, const struct reference *refer
 	ASSERT(memcmp(decoded->content, reference->content, decoded->content_n) == 0);
 }
 
+static void decode_and_compare(
+	const struct reference *reference, struct span input, uint8_t settings, uint8_t *content)
+{
+	struct decoded decoded = {.refusal = SMTP_DECODE_MORE, .content = content};
+	struct smtp_decoder decoder;
+
+	smtp_decoder_init(&decoder, settings & 1, settings & 2, settings & 4);
+	while (input.n > 0 && !decoded.ended) {
+		/* some of a few octets, some of many strides */
+		size_t cut = settings >> 3 < 16 ? 1 + (settings >> 3) : 61u * (settings >> 3);
+		struct span piece = span_take(&input, cut);
+		size_t n = piece.n;
+
+		piece_decode(&decoded, &decoder, &piece);
+		decoded.taken += n - piece.n;
+	}
+	compare(&decoded, reference);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct decoded decoded = {.refusal = SMTP_DECODE_MORE};
 	struct reference reference;
-	struct smtp_decoder decoder;
-	struct span input;
+	uint8_t *content;
 	uint8_t *copy;
 
 	if (size < 1 || size > INPUT_BYTES_MAX)
@@ -68,21 +85,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	copy = malloc(size);
 	memcpy(copy, data + 1, size - 1);
 	copy[size - 1] = 'x';
-	input = span_of(copy, size);
 	reference.content = malloc(2 * size + 2);
-	decoded.content = malloc(2 * size + 2);
-	reference_decode(&reference, input, data[0] & 1, data[0] & 2, data[0] & 4);
-	smtp_decoder_init(&decoder, data[0] & 1, data[0] & 2, data[0] & 4);
-	while (input.n > 0 && !decoded.ended) {
-		struct span piece = span_take(&input, 1 + (data[0] >> 3));
-		size_t n = piece.n;
-
-		piece_decode(&decoded, &decoder, &piece);
-		decoded.taken += n - piece.n;
+	content = malloc(2 * size + 2);
+	reference_decode(&reference, span_of(copy, size), data[0] & 1, data[0] & 2, data[0] & 4);
+	for (unsigned by = SMTP_STRETCH_NONE; by <= SMTP_STRETCH_AVX2; by++) {
+		smtp_stretch_limit_for_test(by);
+		decode_and_compare(&reference, span_of(copy, size), data[0], content);
 	}
-	compare(&decoded, &reference);
 	free(copy);
 	free(reference.content);
-	free(decoded.content);
+	free(content);
 	return 0;
 }

@@ -8,7 +8,11 @@
 #include "tests/unit/smtp/reference.h"
 
 #define RANDOM_ROUNDS 60000
-#define INPUT_MAX     200
+#define SHORT_MAX     200
+#define LONG_ROUNDS   20000
+#define LONG_LINES    20
+#define LINE_MAX      140
+#define INPUT_MAX     (LONG_LINES * (LINE_MAX + 8) + 5)
 
 struct decoded {
 	enum smtp_decode refusal;
@@ -171,6 +175,35 @@ Test(smtp_body, one_run)
 	cr_assert_eq(smtp_decode(&decoder, &in, &run), SMTP_DECODE_MORE);
 }
 
+/* With each kind of instructions, over the same cuts: all come to the same, run by run. */
+static void decode_all_ways(
+	struct decoded *decoded, const struct smtp_decoder *fresh, struct span input)
+{
+	uint32_t state = random_state;
+	size_t piece_max = 1 + random_below((uint32_t)input.n);
+	struct smtp_decoder decoder = *fresh;
+	struct smtp_decoder other;
+	struct decoded others;
+
+	smtp_stretch_limit_for_test(SMTP_STRETCH_NONE);
+	decode_pieces(decoded, &decoder, input, piece_max);
+	for (unsigned by = SMTP_STRETCH_SSE2; by <= SMTP_STRETCH_AVX2; by++) {
+		random_state = state;
+		(void)random_below((uint32_t)input.n);
+		other = *fresh;
+		smtp_stretch_limit_for_test(by);
+		decode_pieces(&others, &other, input, piece_max);
+		cr_assert_eq(others.refusal, decoded->refusal);
+		cr_assert_eq(others.ended, decoded->ended);
+		cr_assert_eq(others.taken, decoded->taken);
+		cr_assert_eq(others.runs, decoded->runs);
+		cr_assert_eq(others.content_n, decoded->content_n);
+		cr_assert_arr_eq(others.content, decoded->content, decoded->content_n);
+		cr_assert_eq(other.place, decoder.place);
+		cr_assert_eq(other.normalized, decoder.normalized);
+	}
+}
+
 static void compare(struct span input, bool refuse_newline, bool refuse_8bit, bool line_start)
 {
 	uint8_t content[2 * INPUT_MAX + 2];
@@ -180,7 +213,7 @@ static void compare(struct span input, bool refuse_newline, bool refuse_8bit, bo
 
 	reference_decode(&reference, input, refuse_newline, refuse_8bit, line_start);
 	smtp_decoder_init(&decoder, refuse_newline, refuse_8bit, line_start);
-	decode_pieces(&decoded, &decoder, input, 1 + random_below(INPUT_MAX));
+	decode_all_ways(&decoded, &decoder, input);
 	cr_assert_eq(decoded.ended, reference.ended);
 	cr_assert_eq(decoded.taken, reference.taken);
 	cr_assert_eq(decoded.refusal, reference.refusal);
@@ -195,7 +228,7 @@ static void compare(struct span input, bool refuse_newline, bool refuse_8bit, bo
 static struct span random_input(uint8_t *input)
 {
 	static const char alphabet[] = "\r\n.\r\n.\r\nab\t\x80"; /* and its NUL */
-	size_t n = random_below(INPUT_MAX - 8);
+	size_t n = random_below(SHORT_MAX - 8);
 	bool mild = random_below(2) == 0;
 
 	for (size_t i = 0; i < n; i++) {
@@ -220,9 +253,75 @@ Test(smtp_body, random_against_reference)
 {
 	random_state = 20240617;
 	for (uint32_t round = 0; round < RANDOM_ROUNDS; round++) {
-		uint8_t input[INPUT_MAX];
+		uint8_t input[SHORT_MAX];
 		struct span octets = random_input(input);
 
 		compare(octets, random_below(2) == 0, random_below(2) == 0, random_below(8) > 0);
+	}
+}
+
+/* Lines in order, but for a few places: what is special stands anywhere in a stride, and is met from
+ * anywhere. */
+static struct span random_lines(uint8_t *input)
+{
+	static const char *const specials[] = {"\r", "\n", "\r\r", "\n\n", "\n\r", "\xc3", "\r\n.",
+		"\r\n..", "\r\n.\r", "\r\n.\n"};
+	static const uint32_t lengths[] = {1, 2, 4, 77, LINE_MAX};
+	uint32_t length = lengths[random_below(COUNT_OF(lengths))];
+	uint32_t lines = 1 + random_below(LONG_LINES);
+	uint32_t rarely = 1 + random_below(40);
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < lines; i++) {
+		uint32_t special = random_below(length);
+		bool has_special = random_below(rarely) == 0;
+
+		for (uint32_t k = random_below(length) + 1; k > 0; k--) {
+			input[n++] = (uint8_t) "ab.c\td\x0c\x7f"[random_below(8)];
+			if (has_special && k == special) {
+				const char *text = specials[random_below(COUNT_OF(specials))];
+
+				memcpy(input + n, text, strlen(text));
+				n += strlen(text);
+				if (random_below(8) == 0)
+					input[n++] = '\0';
+			}
+		}
+		input[n++] = '\r';
+		input[n++] = '\n';
+	}
+	memcpy(input + n, ".\r\n", 3);
+	return span_of(input, n + 3);
+}
+
+Test(smtp_body, random_lines_against_reference)
+{
+	random_state = 20261122;
+	for (uint32_t round = 0; round < LONG_ROUNDS; round++) {
+		uint8_t input[INPUT_MAX];
+		struct span octets = random_lines(input);
+
+		compare(octets, random_below(2) == 0, random_below(2) == 0, random_below(8) > 0);
+	}
+}
+
+/* Each octet that is not ordinary, at each place of lines that are in order. */
+Test(smtp_body, each_octet_at_each_place)
+{
+	enum { LINE = 19, LINES = 12 };
+
+	random_state = 7;
+	for (size_t at = 0; at < (size_t)LINE * LINES; at++) {
+		for (unsigned octet = 0; octet < 256; octet++) {
+			uint8_t input[LINE * LINES + 3];
+
+			for (size_t i = 0; i < (size_t)LINE * LINES; i++)
+				input[i] = (uint8_t) "0123456789abcdefg\r\n"[i % LINE];
+			input[at] = (uint8_t)octet;
+			memcpy(input + sizeof(input) - 3, ".\r\n", 3);
+			for (unsigned refuse = 0; refuse < 4; refuse++)
+				compare(span_of(input, sizeof(input)), refuse & 1, refuse & 2,
+					true);
+		}
 	}
 }
