@@ -440,6 +440,8 @@ static enum session_step event_step(struct session *session, const struct smtp_e
 		return SESSION_STEP_AGAIN;
 	case SMTP_EVENT_BODY:
 		session->rest = event->body;
+		if (event->checked && session->message != NULL)
+			spool_checked(session->message, event->has_8bit);
 		return body_step(session);
 	case SMTP_EVENT_SPOIL:
 		message_drop(session, "refused", session->smtp.spoil_code);

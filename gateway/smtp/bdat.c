@@ -173,6 +173,7 @@ bool smtp_bdat_step(struct smtp_turn *turn)
 		return smtp_message_spoil(turn, refusal);
 	}
 	turn->event->body = octets;
+	turn->event->checked = false;
 	return smtp_tell(turn, SMTP_EVENT_BODY);
 }
 

@@ -56,22 +56,24 @@ void smtp_decoder_init(
 	};
 }
 
-/* Octets at the start of the input that are content just as they stand. */
+/* Octets at the start of the input that are content just as they stand. The first one above 0x7f stops
+ * whoever walks over them, and so is noticed; behind it, where they may stand at all, none does. */
 static size_t run_length(struct smtp_decoder *decoder, struct span in)
 {
-	uint64_t high = decoder->refuse_8bit && !decoder->discard ? HIGH_BITS : 0;
+	bool refuse_8bit = decoder->refuse_8bit && !decoder->discard;
 	size_t stretch;
 	size_t i = 0;
 
 	while (i < in.n) {
 		switch ((enum smtp_place)decoder->place) {
 		case SMTP_PLACE_LINE:
-			i += scan_plain(in.p + i, in.n - i, high);
+			i += scan_plain(in.p + i, in.n - i, decoder->has_8bit ? 0 : HIGH_BITS);
 			if (i == in.n)
 				return i;
 			if (in.p[i] == '\n' || (in.p[i] == '\0' && !decoder->discard) ||
-				(in.p[i] >= 0x80 && high != 0))
+				(in.p[i] >= 0x80 && refuse_8bit))
 				return i;
+			decoder->has_8bit |= in.p[i] >= 0x80;
 			if (in.p[i++] == '\r')
 				decoder->place = SMTP_PLACE_CR;
 			break;

@@ -77,6 +77,8 @@ bool smtp_data_step(struct smtp_turn *turn)
 		if (refusal != SMTP_REPLY_NONE)
 			return data_spoil(turn, refusal);
 		turn->event->body = run;
+		turn->event->checked = true;
+		turn->event->has_8bit = smtp->decoder.has_8bit;
 		return smtp_tell(turn, SMTP_EVENT_BODY);
 	case SMTP_DECODE_END:
 		return data_end(turn);

@@ -16,7 +16,8 @@
  *			make room. Accepting leads to 354 for DATA, to CHUNK for BDAT; what is
  *			refused for BDAT is replied after the chunk's octets were discarded
  *	CHUNK	 -	a BDAT chunk of `chunk` octets begins (none comes for "BDAT 0")
- *	BODY	 -	`body` holds message octets (dots unstuffed, CRLF kept)
+ *	BODY	 -	`body` holds message octets (dots unstuffed, CRLF kept). Those of DATA are
+ *			`checked`: what stands alone or above 0x7f is known
  *	SPOIL	 -	the message will be refused (spoil_code) whatever follows: by its
  *			octets or by a chunk that cannot be taken: drop it
  *	END	 yes	the message is whole: commit it; accept = 250, with the verdict's text
@@ -120,7 +121,11 @@ struct smtp_xclient {
 struct smtp_event {
 	enum smtp_event_kind kind;
 	union {
-		struct span body;                 /* BODY */
+		struct { /* BODY */
+			struct span body;
+			bool checked;  /* this one's and those before: no CR or LF alone */
+			bool has_8bit; /* checked, and an octet >= 0x80 was in one of them */
+		};
 		struct smtp_recipient *recipient; /* RCPT */
 		uint64_t chunk;                   /* CHUNK */
 		bool bdat;                        /* BEGIN */
@@ -151,6 +156,7 @@ struct smtp_decoder {
 	bool refuse_8bit;
 	bool discard;    /* the message is spoiled: only look for its end */
 	bool normalized; /* a bare newline was made CRLF */
+	bool has_8bit;   /* an octet >= 0x80 has passed */
 };
 
 /* Embedded in the session; all members but those marked public are smtp/'s own. */

@@ -3,8 +3,8 @@
  * stretch.c -- walks over those octets of DATA that are content just as they stand, many at a time.
  *
  * Each octet is looked at together with the one before it. It is wrong when it is an LF and that one
- * no CR, or the other way round; when it is a dot behind an LF, or a NUL, or above 0x7f where those
- * are refused. So a line's end costs no more than another octet. The walk ends with the first octet
+ * no CR, or the other way round; when it is a dot behind an LF; when it is a NUL; when it is the first
+ * above 0x7f. So a line's end costs no more than another octet. The walk ends with the first octet
  * that is wrong; as all before it is in order, the octet before says in which place that is.
  * Invariant: the octets passed, and the place behind them, are those that the decoder's machine
  * (body.c) would have come to alone.
@@ -39,9 +39,9 @@ static unsigned wrong_sse2(const uint8_t *p, __m128i highs)
 	return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(ends, dots), octets));
 }
 
-static size_t walk_sse2(const uint8_t *p, size_t n, bool refuse_8bit)
+static size_t walk_sse2(const uint8_t *p, size_t n, bool stop_8bit)
 {
-	const __m128i highs = _mm_set1_epi8(refuse_8bit ? -1 : 0);
+	const __m128i highs = _mm_set1_epi8(stop_8bit ? -1 : 0);
 
 	for (size_t i = 0; i + sizeof(highs) <= n; i += sizeof(highs)) {
 		unsigned wrong = wrong_sse2(p + i, highs);
@@ -69,9 +69,9 @@ AVX2 static __m256i wrong_avx2(const uint8_t *p, __m256i highs)
 	return _mm256_or_si256(_mm256_or_si256(ends, dots), octets);
 }
 
-AVX2 static size_t walk_avx2(const uint8_t *p, size_t n, bool refuse_8bit)
+AVX2 static size_t walk_avx2(const uint8_t *p, size_t n, bool stop_8bit)
 {
-	const __m256i highs = _mm256_set1_epi8(refuse_8bit ? -1 : 0);
+	const __m256i highs = _mm256_set1_epi8(stop_8bit ? -1 : 0);
 	const size_t half = sizeof(highs);
 
 	for (size_t i = 0; i + 2 * half <= n; i += 2 * half) {
@@ -90,16 +90,16 @@ AVX2 static size_t walk_avx2(const uint8_t *p, size_t n, bool refuse_8bit)
 
 size_t smtp_stretch(struct smtp_decoder *decoder, const uint8_t *p, size_t n)
 {
-	bool refuse_8bit = decoder->refuse_8bit && !decoder->discard;
+	bool stop_8bit = !decoder->has_8bit;
 	size_t passed;
 
 	ASSERT(decoder->place == SMTP_PLACE_START);
 	if (limit == SMTP_STRETCH_NONE)
 		return 0;
 	if (limit == SMTP_STRETCH_AVX2 && __builtin_cpu_supports("avx2"))
-		passed = walk_avx2(p, n, refuse_8bit);
+		passed = walk_avx2(p, n, stop_8bit);
 	else
-		passed = walk_sse2(p, n, refuse_8bit);
+		passed = walk_sse2(p, n, stop_8bit);
 	if (passed > 0 && p[passed - 1] == '\r')
 		decoder->place = SMTP_PLACE_CR;
 	else if (passed > 0 && p[passed - 1] != '\n')

@@ -512,6 +512,12 @@ enum spool_step spool_append(struct spool_message *message, struct span *bytes)
 	return message->waiting ? SPOOL_STEP_WAIT : SPOOL_STEP_OK;
 }
 
+void spool_checked(struct spool_message *message, bool has_8bit)
+{
+	message->octets.checked = true;
+	message->octets.has_8bit |= has_8bit;
+}
+
 int spool_error(const struct spool_message *message)
 {
 	return message->error;

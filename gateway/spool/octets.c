@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * octets.c -- looks at a message's octets as they come: is one above 0x7f, is a CR or LF alone?
+ * octets.c -- looks at a message's octets as they come: is one above 0x7f, is a CR or LF alone? Those
+ * of DATA were looked at by its decoder.
  *
  * 64 octets at a time become three masks, a bit an octet: those above 0x7f, the CRs, the LFs. No CR
  * or LF is alone when the LFs are the CRs moved up by one. So a line's end costs no more than
@@ -115,7 +116,7 @@ static void look_wide(struct spool_octets *octets, struct span *bytes)
 
 void spool_octets_look(struct spool_octets *octets, struct span bytes)
 {
-	if (octets->has_8bit && octets->has_bare)
+	if (octets->checked || (octets->has_8bit && octets->has_bare))
 		return;
 	if (HAS_WIDE && !narrow)
 		look_wide(octets, &bytes);

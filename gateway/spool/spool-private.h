@@ -88,6 +88,7 @@ struct spool_octets {
 	bool has_8bit;
 	bool has_bare;
 	bool after_cr;
+	bool checked; /* by the owner: not looked at */
 };
 
 /* block.c */

@@ -108,6 +108,9 @@ enum spool_step {
 };
 
 MUST_USE enum spool_step spool_append(struct spool_message *message, struct span *bytes);
+/* What is appended from now on was looked at where it comes from, and is not looked at here: no CR or
+ * LF stands alone in it, and no octet above 0x7f but where a call says so before the commit. */
+void spool_checked(struct spool_message *message, bool has_8bit);
 int spool_error(const struct spool_message *message); /* 0 or -errno */
 
 /*

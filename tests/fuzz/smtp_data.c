@@ -55,6 +55,20 @@ static void compare(const struct decoded *decoded, const struct reference *refer
 	ASSERT(memcmp(decoded->content, reference->content, decoded->content_n) == 0);
 }
 
+/* Of what was not refused nobody looks at the octets again. */
+static void content_check(const struct decoded *decoded, bool said_8bit)
+{
+	bool has_8bit = false;
+	uint8_t before = 0;
+
+	for (size_t i = 0; i < decoded->content_n; i++) {
+		ASSERT((before == '\r') == (decoded->content[i] == '\n'));
+		has_8bit = has_8bit || decoded->content[i] >= 0x80;
+		before = decoded->content[i];
+	}
+	ASSERT(before != '\r' && has_8bit == said_8bit);
+}
+
 static void decode_and_compare(
 	const struct reference *reference, struct span input, uint8_t settings, uint8_t *content)
 {
@@ -72,6 +86,8 @@ static void decode_and_compare(
 		decoded.taken += n - piece.n;
 	}
 	compare(&decoded, reference);
+	if (decoded.ended && decoded.refusal == SMTP_DECODE_MORE)
+		content_check(&decoded, decoder.has_8bit);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

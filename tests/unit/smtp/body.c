@@ -175,6 +175,23 @@ Test(smtp_body, one_run)
 	cr_assert_eq(smtp_decode(&decoder, &in, &run), SMTP_DECODE_MORE);
 }
 
+/* Of what was not refused nobody looks at the octets again. */
+static void content_check(const struct decoded *decoded, const struct smtp_decoder *decoder)
+{
+	bool has_8bit = false;
+	uint8_t before = 0;
+
+	for (size_t i = 0; i < decoded->content_n; i++) {
+		uint8_t c = decoded->content[i];
+
+		cr_assert((before == '\r') == (c == '\n'), "a newline alone at %zu", i);
+		has_8bit = has_8bit || c >= 0x80;
+		before = c;
+	}
+	cr_assert(before != '\r');
+	cr_assert_eq(decoder->has_8bit, has_8bit);
+}
+
 /* With each kind of instructions, over the same cuts: all come to the same, run by run. */
 static void decode_all_ways(
 	struct decoded *decoded, const struct smtp_decoder *fresh, struct span input)
@@ -201,7 +218,10 @@ static void decode_all_ways(
 		cr_assert_arr_eq(others.content, decoded->content, decoded->content_n);
 		cr_assert_eq(other.place, decoder.place);
 		cr_assert_eq(other.normalized, decoder.normalized);
+		cr_assert_eq(other.has_8bit, decoder.has_8bit);
 	}
+	if (decoded->ended && decoded->refusal == SMTP_DECODE_MORE)
+		content_check(decoded, &decoder);
 }
 
 static void compare(struct span input, bool refuse_newline, bool refuse_8bit, bool line_start)

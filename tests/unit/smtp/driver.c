@@ -195,6 +195,21 @@ static void content_add(struct driver *driver, struct span octets)
 	ASSERT(driver->body_n <= driver->settings.message_bytes_max);
 }
 
+/* What was said of the octets of DATA is so. */
+static void content_check(struct driver *driver)
+{
+	bool has_8bit = false;
+
+	for (size_t i = 0; i < driver->body_n; i++) {
+		uint8_t before = i > 0 ? (uint8_t)driver->body[i - 1] : 0;
+		uint8_t c = (uint8_t)driver->body[i];
+
+		ASSERT(!driver->data || (before == '\r') == (c == '\n'));
+		has_8bit = has_8bit || c >= 0x80;
+	}
+	ASSERT(!driver->data || driver->has_8bit == has_8bit);
+}
+
 static void message_over(struct driver *driver)
 {
 	ASSERT(driver->in_message);
@@ -218,6 +233,8 @@ static void message_log(struct driver *driver, const struct smtp_event *event)
 	case SMTP_EVENT_BEGIN:
 		token(driver, event->bdat ? "BEGIN(bdat)" : "BEGIN(data)");
 		content_reset(driver);
+		driver->data = !event->bdat;
+		driver->has_8bit = false;
 		break;
 	case SMTP_EVENT_CHUNK:
 		ASSERT(driver->in_message && event->chunk == driver->smtp.chunk_left);
@@ -226,6 +243,8 @@ static void message_log(struct driver *driver, const struct smtp_event *event)
 		break;
 	case SMTP_EVENT_BODY:
 		content_add(driver, event->body);
+		ASSERT(event->checked == driver->data);
+		driver->has_8bit = event->checked && event->has_8bit;
 		break;
 	case SMTP_EVENT_SPOIL:
 		snprintf(name, sizeof(name), "SPOIL(%u)", driver->smtp.spoil_code);
@@ -237,6 +256,7 @@ static void message_log(struct driver *driver, const struct smtp_event *event)
 		put_escaped(driver->log, span_of(driver->body, driver->body_n));
 		fputc(')', driver->log);
 		ASSERT(driver->smtp.body_bytes == driver->body_n);
+		content_check(driver);
 		message_over(driver);
 		break;
 	case SMTP_EVENT_ABORT:

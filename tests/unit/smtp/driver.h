@@ -39,6 +39,8 @@ struct driver {
 	bool over;     /* CLOSE, or STARTTLS without upgrade */
 	bool injected; /* what smtp_pipelined() said */
 	bool in_message;
+	bool data;     /* the message comes by DATA */
+	bool has_8bit; /* what the last BODY of it said */
 	FILE *log;
 	char *text;
 	size_t text_n;

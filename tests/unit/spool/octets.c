@@ -106,3 +106,31 @@ Test(spool_flags, an_entry_has_them_and_keeps_them)
 		harness_reopen(0, 1);
 	}
 }
+
+/* Who sends it has looked: that is believed, and so are the octets that came before. */
+Test(spool_flags, of_what_was_checked_elsewhere_are_as_told)
+{
+	for (unsigned told = 0; told < 2; told++) {
+		struct spool_entry *entry;
+		struct mail mail;
+
+		mail_begin(&mail, "a@example.org");
+		spool_checked(mail.message, false);
+		mail_append(&mail, span_str("not so \xc3\xa4\n\r"));
+		spool_checked(mail.message, told);
+		mail_append(&mail, span_str("a line\r\n"));
+		cr_assert(mail_commit(&mail) == 0);
+		entry = spool_find(spool, mail.id);
+		cr_assert(entry != NULL);
+		cr_expect(entry->has_8bit == told && !entry->has_bare);
+
+		mail_begin(&mail, "a@example.org");
+		mail_append(&mail, span_str("\xc3\xa4\n"));
+		spool_checked(mail.message, false);
+		mail_append(&mail, span_str("a line\r\n"));
+		cr_assert(mail_commit(&mail) == 0);
+		entry = spool_find(spool, mail.id);
+		cr_assert(entry != NULL);
+		cr_expect(entry->has_8bit && entry->has_bare, "the head is looked at");
+	}
+}
