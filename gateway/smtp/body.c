@@ -4,10 +4,10 @@
  * what must not be there.
  *
  * Octets pass through as spans of the input; a run is broken only at a stuffed dot, a newline to
- * be normalised, an octet to be refused, the end, or the cut. One pass: once a whole line has come,
- * smtp_stretch() walks on over whole strides, line ends included, up to the first octet that is
- * special. All else is the machine's below, and everything where there are no such instructions;
- * scan_plain() helps it over ordinary octets, eight at a time.
+ * be normalised, an octet to be refused, the end, or the cut. One pass: from the start of a line in
+ * a run of some length smtp_stretch() walks on over whole strides, line ends included, up to the
+ * first octet that is special. All else is the machine's below, and everything where there are no
+ * such instructions; scan_plain() helps it over ordinary octets, eight at a time.
  * Invariants: only CRLF.CRLF ends the data; a dot is taken off only behind a true CRLF (or at the
  * very start); no octet is held back over a cut but the CR in CRLF.CR, and that one is known.
  * Rejected: memchr for LF, then for CR, then a pass for NUL and 8-bit: three passes, and a call a
@@ -21,6 +21,10 @@
 #define ONES        0x0101010101010101u
 #define HIGH_BITS   0x8080808080808080u
 #define PLAIN_FIRST 0x0e /* below are NUL, LF and CR, but also TAB, VT, FF */
+
+/* A run of so many octets may be a long one. Where every other line is short and begins with a dot,
+ * runs are not, and walks would be thrown away. */
+#define STRETCH_FROM 64
 
 /*
  * Octets from p that are surely ordinary. The octet behind them is below PLAIN_FIRST, or >= 0x80
@@ -63,6 +67,7 @@ static size_t run_length(struct smtp_decoder *decoder, struct span in)
 	bool refuse_8bit = decoder->refuse_8bit && !decoder->discard;
 	size_t stretch;
 	size_t i = 0;
+	uint8_t c;
 
 	while (i < in.n) {
 		switch ((enum smtp_place)decoder->place) {
@@ -70,12 +75,15 @@ static size_t run_length(struct smtp_decoder *decoder, struct span in)
 			i += scan_plain(in.p + i, in.n - i, decoder->has_8bit ? 0 : HIGH_BITS);
 			if (i == in.n)
 				return i;
-			if (in.p[i] == '\n' || (in.p[i] == '\0' && !decoder->discard) ||
-				(in.p[i] >= 0x80 && refuse_8bit))
+			c = in.p[i];
+			if (c == '\n' || (c == '\0' && !decoder->discard) ||
+				(c >= 0x80 && refuse_8bit))
 				return i;
-			decoder->has_8bit |= in.p[i] >= 0x80;
-			if (in.p[i++] == '\r')
+			if (c == '\r')
 				decoder->place = SMTP_PLACE_CR;
+			else if (c >= 0x80)
+				decoder->has_8bit = true;
+			i++;
 			break;
 		case SMTP_PLACE_CR:
 			if (in.p[i] != '\n')
@@ -86,7 +94,7 @@ static size_t run_length(struct smtp_decoder *decoder, struct span in)
 		case SMTP_PLACE_START:
 			if (in.p[i] == '.')
 				return i;
-			stretch = i > 0 ? smtp_stretch(decoder, in.p + i, in.n - i) : 0;
+			stretch = i >= STRETCH_FROM ? smtp_stretch(decoder, in.p + i, in.n - i) : 0;
 			if (stretch == 0)
 				decoder->place = SMTP_PLACE_LINE;
 			i += stretch;
