@@ -381,11 +381,13 @@ static void close_event(struct session *session, enum smtp_close_reason reason)
 		session_finish(session, ends[reason]);
 }
 
-/* What is left of a chunk goes from TLS to the spool without passing through here. */
+/* What is left of a chunk, or comes of DATA, goes from TLS to the spool without passing through here. */
 static bool straight(struct session *session, enum session_input *input)
 {
 	size_t n = 0;
 
+	if (session->message != NULL && smtp_data_placeable(&session->smtp))
+		return session_input_placed(session, input);
 	if (session->message == NULL || session->smtp.chunk_left < SESSION_STRAIGHT_MIN ||
 		!session->smtp.header_over || !session_input_straight(session, &n, input))
 		return false;

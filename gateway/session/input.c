@@ -286,7 +286,7 @@ void session_input_done(struct session *session)
 		pool_put(&session->worker->large, session->plain.p);
 		session->plain.p = NULL;
 	}
-	if (buffer == NULL || buffer->bytes.n > 0)
+	if (buffer == NULL || buffer->bytes.n > 0 || session->plain_left)
 		return;
 	session->held = buffer->next;
 	if (session->held == NULL)
@@ -302,6 +302,7 @@ void session_input_drop(struct session *session)
 {
 	session->in = (struct span){0};
 	session->rest = (struct span){0};
+	session->plain_left = false;
 	session_input_done(session);
 	while (session->held != NULL) {
 		session->held->bytes.n = 0;
@@ -367,6 +368,7 @@ static enum session_input decrypt_to(struct session *session, uint8_t *plain, si
 
 	buf_init(&answer, answer_storage, sizeof(answer_storage));
 	io = tls_conn_read(session->tls, &session->held->bytes, plain, cap, n, &answer);
+	session->plain_left = *n == cap;
 	if (buf_len(&answer) > 0 && !session_wire_put(session, buf_span(&answer)))
 		return input_fail(session, SESSION_END_MEMORY, COUNTER_SESSIONS_REFUSED_MEMORY);
 	switch (io) {
@@ -386,19 +388,22 @@ static enum session_input decrypt_to(struct session *session, uint8_t *plain, si
 	return SESSION_INPUT_READY;
 }
 
+static bool plain_ready(struct session *session)
+{
+	void *storage = session->plain.p == NULL ? pool_get(&session->worker->large) : NULL;
+
+	if (storage != NULL)
+		buf_init(&session->plain, storage, SESSION_LARGE_BYTES);
+	return session->plain.p != NULL;
+}
+
 static enum session_input decrypt(struct session *session)
 {
 	enum session_input input;
 	size_t n = 0;
 
-	if (session->plain.p == NULL) {
-		void *storage = pool_get(&session->worker->large);
-
-		if (storage == NULL)
-			return input_fail(
-				session, SESSION_END_MEMORY, COUNTER_SESSIONS_REFUSED_MEMORY);
-		buf_init(&session->plain, storage, SESSION_LARGE_BYTES);
-	}
+	if (!plain_ready(session))
+		return input_fail(session, SESSION_END_MEMORY, COUNTER_SESSIONS_REFUSED_MEMORY);
 	input = decrypt_to(session, session->plain.p, TLS_PLAIN_MAX, &n);
 	session->in = span_of(session->plain.p, n);
 	session_input_done(session);
@@ -432,6 +437,38 @@ bool session_input_straight(struct session *session, size_t *n, enum session_inp
 	session->taken += total;
 	receive_widen(session);
 	*n = total;
+	session_input_done(session);
+	return true;
+}
+
+/* What is not placed moves out of the message's memory at once: a piece is no more than `plain` takes. */
+static void place(struct session *session, uint8_t *piece, size_t n)
+{
+	struct smtp_placed placed = smtp_data_place(&session->smtp, piece, n);
+
+	_Static_assert(SPOOL_BLOCK_BYTES <= SESSION_LARGE_BYTES, "what is left of a piece fits");
+	session->in = span_of(session->plain.p, n - placed.taken);
+	memcpy(session->plain.p, piece + placed.taken, session->in.n);
+	spool_filled(session->message, placed.content);
+	spool_checked(session->message, placed.has_8bit);
+}
+
+bool session_input_placed(struct session *session, enum session_input *input)
+{
+	struct iovec room[SPOOL_ROOM_PIECES];
+	struct iovec *piece = room;
+	size_t n = 0;
+
+	if (session->held == NULL || session->in.n > 0 || session->tls == NULL ||
+		session->planted & TLS_KTLS_RX || !plain_ready(session) ||
+		!spool_room(session->message, room))
+		return false;
+	if (piece->iov_len == 0)
+		piece++;
+	*input = decrypt_to(session, piece->iov_base, piece->iov_len, &n);
+	place(session, piece->iov_base, n);
+	session->taken += n;
+	receive_widen(session);
 	session_input_done(session);
 	return true;
 }

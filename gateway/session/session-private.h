@@ -135,6 +135,7 @@ struct session {
 	uint32_t held_n;
 	struct span in;   /* plaintext being taken: of `plain` or of the oldest held buffer */
 	struct buf plain; /* decrypted octets (large pool); .p NULL when none */
+	bool plain_left;  /* TLS filled its room: it may hold more of what the oldest buffer gave */
 	struct span rest; /* message octets that the spool had no room for, inside `in`'s backing */
 
 	/* output */
@@ -215,6 +216,8 @@ MUST_USE enum session_input session_input_next(struct session *session);
 /* The same into memory of the message's, for a chunk with SESSION_STRAIGHT_MIN or more to come.
  * *n: octets that came there. False: that is not to be had now. */
 MUST_USE bool session_input_straight(struct session *session, size_t *n, enum session_input *input);
+/* The same for octets of DATA that are placeable, decoded there; what is left is in `in`. */
+MUST_USE bool session_input_placed(struct session *session, enum session_input *input);
 /* Gives back what `in` was taken from, once it is used up. */
 void session_input_done(struct session *session);
 void session_input_drop(struct session *session); /* everything held */

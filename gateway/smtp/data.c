@@ -6,6 +6,9 @@
  * 354. When the coordinator refuses, no data follows (the client has seen no 354) and the
  * transaction stands; a client that sent its data anyway finds it taken for commands, which is
  * what RFC 2920 3.1 tells it not to risk.
+ *
+ * Where a coordinator has octets in memory that the message can keep, they are decoded there
+ * (smtp_data_place()); whatever is special about them is left to the step.
  */
 #include "smtp/smtp-private.h"
 
@@ -91,4 +94,45 @@ bool smtp_data_step(struct smtp_turn *turn)
 		return data_spoil(turn, SMTP_REPLY_8BIT);
 	}
 	return false;
+}
+
+bool smtp_data_placeable(const struct smtp *smtp)
+{
+	return smtp->state == SMTP_STATE_DATA && smtp->message_open && smtp->header_over;
+}
+
+/* The next run, if it is of the input and accepted; else nothing happened, and smtp_step() comes to
+ * the same octet. With all input taken *run is empty. */
+static bool run_place(struct smtp *smtp, struct span *in, struct span *run)
+{
+	struct smtp_decoder before = smtp->decoder;
+	struct span left = *in;
+	enum smtp_decode told = smtp_decode(&smtp->decoder, &left, run);
+
+	if (told == SMTP_DECODE_MORE)
+		*run = (struct span){0};
+	else if (told != SMTP_DECODE_RUN || run->p + run->n != left.p ||
+		 smtp_message_take(smtp, *run) != SMTP_REPLY_NONE) {
+		smtp->decoder = before;
+		return false;
+	}
+	*in = left;
+	return true;
+}
+
+struct smtp_placed smtp_data_place(struct smtp *smtp, uint8_t *p, size_t n)
+{
+	struct smtp_placed placed = {0};
+	struct span in = span_of(p, n);
+	struct span run;
+
+	ASSERT(smtp_data_placeable(smtp));
+	while (in.n > 0 && run_place(smtp, &in, &run)) {
+		if (run.n > 0 && run.p != p + placed.content)
+			memmove(p + placed.content, run.p, run.n);
+		placed.content += run.n;
+	}
+	placed.taken = n - in.n;
+	placed.has_8bit = smtp->decoder.has_8bit;
+	return placed;
 }

@@ -230,6 +230,18 @@ void smtp_answer(struct smtp *smtp, const struct smtp_verdict *verdict, struct b
  */
 void smtp_chunk_moved(struct smtp *smtp, uint64_t n);
 
+/* Octets of DATA come that need not pass smtp_step(): the header is over, the message not spoiled. */
+bool smtp_data_placeable(const struct smtp *smtp);
+
+struct smtp_placed {
+	size_t taken;   /* octets of the input; the others are for smtp_step() */
+	size_t content; /* at p: as if told by BODY, and checked */
+	bool has_8bit;  /* as of BODY */
+};
+/* Decodes octets of DATA where they are, while they are placeable and nothing but content and stuffed
+ * dots. */
+MUST_USE struct smtp_placed smtp_data_place(struct smtp *smtp, uint8_t *p, size_t n);
+
 /* After STARTTLS: true when octets beyond the command are there, `rest` being the input not taken
  * (RFC 3207 6, injection). */
 bool smtp_pipelined(const struct smtp *smtp, struct span rest);

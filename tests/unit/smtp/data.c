@@ -21,6 +21,30 @@ Test(smtp_data, end)
 	play_all(plays, COUNT_OF(plays));
 }
 
+/* Behind a header, where octets may be decoded in the message's own memory. */
+Test(smtp_data, behind_the_header)
+{
+	static const struct play plays[] = {
+		{"dots", 0, OPEN "DATA\r\n\r\n..a\r\n.b\r\n...\r\nc.\r\n.\r\n" QUIT, 0,
+			DATA_L " END(\\r\\n.a\\r\\nb\\r\\n..\\r\\nc.\\r\\n) 250/2.0.0 " QUIT_L},
+		{"a dot at the end", 0, OPEN "DATA\r\n\r\na\r\n..\r\n.\r\nNOOP\r\n", 0,
+			DATA_L " END(\\r\\na\\r\\n.\\r\\n) 250/2.0.0 250/2.0.0"},
+		{"newlines mended among dots", PLAY_NORMALIZE,
+			OPEN "DATA\r\n\r\n..a\nb\r..\r\n..c\r\n.\r.\r\n.\n.\r\n\r\n.\r\n", 0,
+			DATA_L
+			" END(\\r\\n.a\\r\\nb\\r\\n..\\r\\n.c\\r\\n\\r\\n.\\r\\n\\r\\n.\\r\\n"
+			"\\r\\n) 250/2.0.0"},
+		{"a newline refused", 0, OPEN "DATA\r\n\r\n..a\nb\r\n.\r\nNOOP\r\n", 0,
+			DATA_L " SPOIL(554) 554/5.6.0 250/2.0.0"},
+		{"8-bit refused", 0, OPEN "DATA\r\n\r\n..a\xe9\r\n.\r\nNOOP\r\n", 0,
+			DATA_L " SPOIL(554) 554/5.6.1 250/2.0.0"},
+		{"8-bit", PLAY_8BIT, OPEN "DATA\r\n\r\n..a\xe9\r\n.\r\nNOOP\r\n", 0,
+			DATA_L " END(\\r\\n.a\\xe9\\r\\n) 250/2.0.0 250/2.0.0"},
+	};
+
+	play_all(plays, COUNT_OF(plays));
+}
+
 /* After a spoiled message the session goes on where the message truly ended. */
 Test(smtp_data, spoiled)
 {
@@ -168,7 +192,7 @@ Test(smtp_data, tls_required_no)
 }
 
 /* message_bytes_max is 1000 here: it may be reached and not passed. */
-Test(smtp_data, size)
+static void play_sizes(bool move)
 {
 	char text[4096];
 
@@ -180,10 +204,12 @@ Test(smtp_data, size)
 
 		body = text + sprintf(text, "%sDATA\r\n", OPEN);
 		memset(body, 'x', n - 2);
+		if (move)
+			memcpy(body, "\r\n", 2); /* no header: what follows may be moved */
 		strcpy(body + n - 2, "\r\n.\r\nNOOP\r\n");
 		input = span_str(text);
 		for (cut = 1; cut <= input.n; cut += 31) {
-			log = play_once(PLAY_USUAL, input, cut, 17, DRIVER_OUT_BYTES, false);
+			log = play_once(PLAY_USUAL, input, cut, 17, DRIVER_OUT_BYTES, move);
 			if (n > 1000)
 				cr_assert_str_eq(log, DATA_L " SPOIL(552) 552/5.3.4 250/2.0.0");
 			else
@@ -191,6 +217,12 @@ Test(smtp_data, size)
 			free(log);
 		}
 	}
+}
+
+Test(smtp_data, size)
+{
+	play_sizes(false);
+	play_sizes(true);
 }
 
 /* Octets that normalising adds count too. */

@@ -376,6 +376,28 @@ static void chunk_move(struct driver *driver, struct span *in)
 	content_add(driver, octets);
 }
 
+/* As a coordinator that decrypts into the message's own memory. */
+static void data_place(struct driver *driver, struct span *in)
+{
+	struct smtp_placed placed;
+	size_t n = in->n;
+	uint8_t *copy;
+
+	if (!driver->in_message || !smtp_data_placeable(&driver->smtp) || n == 0)
+		return;
+	copy = malloc(n);
+	ASSERT(copy != NULL);
+	memcpy(copy, in->p, n);
+	placed = smtp_data_place(&driver->smtp, copy, n);
+	ASSERT(placed.content <= placed.taken && placed.taken <= n);
+	ASSERT(memcmp(copy + placed.taken, in->p + placed.taken, n - placed.taken) == 0);
+	driver->has_8bit = placed.has_8bit;
+	if (placed.content > 0)
+		content_add(driver, span_of(copy, placed.content));
+	(void)span_take(in, placed.taken);
+	free(copy);
+}
+
 /* Asked before the rest of the event: what follows the 220 belongs to the handshake. */
 static bool starttls_answer(struct driver *driver, struct buf *out)
 {
@@ -394,6 +416,8 @@ void driver_feed(struct driver *driver, struct span in)
 
 	buf_init(&out, driver->out_bytes, driver->out_cap);
 	while (!driver->over && event.kind != SMTP_EVENT_MORE) {
+		if (driver->move)
+			data_place(driver, &in);
 		event = smtp_step(&driver->smtp, &in, &out);
 		if (event.kind == SMTP_EVENT_BODY)
 			ASSERT(smtp_in_body(&driver->smtp) && smtp_in_message(&driver->smtp));

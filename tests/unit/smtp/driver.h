@@ -30,7 +30,7 @@ struct driver {
 	struct smtp smtp;
 	uint8_t out_bytes[DRIVER_OUT_BYTES];
 	size_t out_cap;                      /* lower it to meet FULL */
-	bool move;                           /* take chunks past the room where it is allowed */
+	bool move;                           /* take octets past smtp_step() where it is allowed */
 	bool upgrade;                        /* shake hands after STARTTLS */
 	const struct smtp_verdict *starttls; /* the answer to it; NULL: accepted */
 	struct span answers;                 /* one octet a question */

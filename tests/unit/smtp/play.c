@@ -78,7 +78,10 @@ void play_all(const struct play *plays, size_t n)
 					play->setup, input, cut, input.n, DRIVER_OUT_BYTES, false));
 		play_check(play, "least output", 0,
 			play_once(play->setup, input, 0, input.n, SMTP_REPLY_MAX, false));
-		play_check(play, "moved, pieces of", 3,
-			play_once(play->setup, input, 0, 3, DRIVER_OUT_BYTES, true));
+		play_check(play, "moved, whole", 0,
+			play_once(play->setup, input, 0, input.n, DRIVER_OUT_BYTES, true));
+		for (size_t piece = 1; piece < 8; piece++)
+			play_check(play, "moved, pieces of", piece,
+				play_once(play->setup, input, 0, piece, DRIVER_OUT_BYTES, true));
 	}
 }
