@@ -8,7 +8,7 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
-#include "bench/lib/lean.h"
+#include "tls/library.h"
 #include "tls/schedule.h"
 
 #define CERTIFICATE_SECONDS (30 * 86400L)
@@ -58,7 +58,7 @@ static int anyone(X509_STORE_CTX *store, void *arg)
 int context_client(SSL_CTX **out, const struct context_settings *settings, struct err *err)
 {
 	SSL_CTX *context =
-		SSL_CTX_new_ex(lean_library(), TLS_SCHEDULE_PROPERTIES, TLS_client_method());
+		SSL_CTX_new_ex(tls_library(), TLS_SCHEDULE_PROPERTIES, TLS_client_method());
 
 	*out = NULL;
 	if (!context)

@@ -16,6 +16,7 @@
  * session cache (tickets do, and nothing is shared between workers); ticket application data for
  * the binding (the session id context already says it, and is compared by OpenSSL itself).
  */
+#include "tls/library.h"
 #include "tls/schedule.h"
 #include "tls/tls-private.h"
 
@@ -393,8 +394,9 @@ struct tls_context *tls_context_new(
 SSL_CTX *tls_context_set_new(
 	const struct tls_context *context, const SSL_METHOD *method, struct err *err)
 {
+	OSSL_LIB_CTX *library = method == TLS_server_method() ? tls_library() : NULL;
 	SSL_CTX *ctx =
-		SSL_CTX_new_ex(NULL, context->heard ? TLS_SCHEDULE_PROPERTIES : NULL, method);
+		SSL_CTX_new_ex(library, context->heard ? TLS_SCHEDULE_PROPERTIES : NULL, method);
 
 	if (ctx == NULL)
 		err_set(err, "OpenSSL: %s", tls_openssl_why());

@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
 #include "tests/lib/unit.h"
@@ -83,6 +84,18 @@ void rig_write(const char *name, const char *text, size_t n)
 	MUST(fclose(file) == 0);
 }
 
+static EVP_PKEY *make_rsa_pss(void)
+{
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA-PSS", NULL);
+	EVP_PKEY *key = NULL;
+
+	MUST(ctx != NULL && EVP_PKEY_keygen_init(ctx) == 1);
+	MUST(EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, 2048) == 1);
+	MUST(EVP_PKEY_generate(ctx, &key) == 1);
+	EVP_PKEY_CTX_free(ctx);
+	return key;
+}
+
 static EVP_PKEY *make_key(enum rig_key type)
 {
 	EVP_PKEY *key = NULL;
@@ -97,6 +110,18 @@ static EVP_PKEY *make_key(enum rig_key type)
 	case RIG_ED25519:
 		key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 		break;
+	case RIG_P384:
+		key = EVP_EC_gen("P-384");
+		break;
+	case RIG_P521:
+		key = EVP_EC_gen("P-521");
+		break;
+	case RIG_RSA_PSS:
+		key = make_rsa_pss();
+		break;
+	case RIG_ED448:
+		key = EVP_PKEY_Q_keygen(NULL, NULL, "ED448");
+		break;
 	}
 	MUST(key != NULL);
 	return key;
@@ -104,7 +129,9 @@ static EVP_PKEY *make_key(enum rig_key type)
 
 static X509 *make_certificate(const char *name, EVP_PKEY *key, int days, size_t padding_n)
 {
-	const EVP_MD *digest = EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519 ? NULL : EVP_sha256();
+	int type = EVP_PKEY_get_base_id(key);
+	bool whole = type == EVP_PKEY_ED25519 || type == EVP_PKEY_ED448;
+	const EVP_MD *digest = whole ? NULL : EVP_sha256();
 	X509 *x509 = X509_new();
 	X509_NAME *subject;
 

@@ -23,7 +23,7 @@ const char *rig_dir(void);
 const char *rig_path(const char *name); /* in rig_dir(); valid for the process */
 void rig_write(const char *name, const char *text, size_t n);
 
-enum rig_key { RIG_EC, RIG_RSA, RIG_ED25519 };
+enum rig_key { RIG_EC, RIG_RSA, RIG_ED25519, RIG_P384, RIG_P521, RIG_RSA_PSS, RIG_ED448 };
 
 /* Writes NAME.crt (with `extra` more certificates of padding_n octets each) and NAME.key. */
 void rig_certificate(const char *name, enum rig_key type, int days, int extra, size_t padding_n);
