@@ -374,6 +374,7 @@ struct tls_context *tls_context_new(
 		err_set(err, "out of memory");
 		return NULL;
 	}
+	(void)tls_library(); /* now, not when a reload is the first to have a server */
 	holders_init(&context->holders);
 	atomic_init(&context->ktls_absent, false);
 	context->kernel = mode != KTLS_MODE_OFF && kernel != NULL && (kernel->tx || kernel->rx);
