@@ -41,11 +41,11 @@ static void select_wide(struct op *op, struct io_uring_sqe *sqe)
 	sqe->buf_group = RING_WIDE_GROUP;
 }
 
-void ring_recv_wide(struct ring *ring, struct op *op, int fd)
+void ring_recv_wide(struct ring *ring, struct op *op, int fd, size_t n)
 {
 	struct io_uring_sqe *sqe = ring_op_arm(ring, op);
 
-	io_uring_prep_recv(sqe, fd, NULL, RING_WIDE_BYTES, 0);
+	io_uring_prep_recv(sqe, fd, NULL, min_size(n, RING_WIDE_BYTES), 0);
 	select_wide(op, sqe);
 }
 

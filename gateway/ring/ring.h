@@ -125,9 +125,9 @@ void ring_accept(struct ring *ring, struct op *op, int fd);
  * again at once does not spin, however long the holders keep their buffers. */
 void ring_recv_multi(struct ring *ring, struct op *op, int fd);
 
-/* One receive into a wide buffer, taken when octets are there. -ENOBUFS comes at once: others have
- * them, and ring_recv_multi() is the way for now. */
-void ring_recv_wide(struct ring *ring, struct op *op, int fd);
+/* One receive of up to n octets into a wide buffer, taken when octets are there. -ENOBUFS comes at once:
+ * others have them, and ring_recv_multi() is the way for now. */
+void ring_recv_wide(struct ring *ring, struct op *op, int fd, size_t n);
 
 /* ring_recv_multi() by recvmsg with room for a control message: under kTLS tells the record type.
  * See ring_msg_parse(). `msg` must stay valid while the op is armed; ring_msg_init() prepares it.

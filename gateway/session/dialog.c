@@ -409,7 +409,7 @@ static enum session_step more(struct session *session)
 	case SESSION_INPUT_READY:
 		return SESSION_STEP_AGAIN;
 	case SESSION_INPUT_NONE:
-		return SESSION_STEP_WAIT;
+		return session_handover(session) ? SESSION_STEP_WAIT : SESSION_STEP_AGAIN;
 	case SESSION_INPUT_EOF:
 		break;
 	}

@@ -6,12 +6,11 @@
  *			octet held by then was sent before the handshake: the session is closed and
  *			the octets are never looked at (RFC 3207 6)
  *	HANDSHAKE	exact receives; the flight goes out while the next receive waits
- *	PLANT		what the kernel is to have (tls_conn_ktls_wanted) goes there once everything is
- *			flushed, and no receive is armed; else the record layer stays here, and nothing
- *			is waited for
+ *	PLANT		under ktls = always, what the kernel is to have (tls_conn_ktls_wanted) goes there
+ *			once everything is flushed, and no receive is armed; else the record layer stays
+ *			here, and nothing is waited for
  *
- * Rejected: to begin in user space and to hand over once there is much to do. Keys cost no more than the
- * first message gains (kernel-notes/ktls-break-even.md), and less than to hand them over later.
+ * Under ktls = auto the kernel gets its keys when a long message comes (handover.c).
  */
 #include "session/session-private.h"
 
@@ -139,8 +138,7 @@ enum session_step session_handshake_step(struct session *session)
 	return SESSION_STEP_WAIT;
 }
 
-/* Keys to the kernel where wanted. False: the session is over. */
-static bool plant(struct session *session, unsigned wanted)
+bool session_plant(struct session *session, unsigned wanted)
 {
 	int planted;
 
@@ -173,12 +171,14 @@ static void upgraded(struct session *session)
 
 enum session_step session_plant_step(struct session *session)
 {
-	unsigned wanted = tls_conn_ktls_wanted(session->tls);
+	unsigned wanted = 0;
 
+	if (session->worker->facts.config->tls.ktls == KTLS_MODE_ALWAYS)
+		wanted = tls_conn_ktls_wanted(session->tls);
 	ASSERT(!session->recv.armed && session->held == NULL);
 	if (wanted != 0 && !session_flushed(session))
 		return SESSION_STEP_WAIT;
-	if (wanted != 0 && !plant(session, wanted)) {
+	if (wanted != 0 && !session_plant(session, wanted)) {
 		session_kill(session, SESSION_END_TLS_RECORD);
 		return SESSION_STEP_AGAIN;
 	}

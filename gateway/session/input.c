@@ -9,7 +9,7 @@
  *				receives into wide buffers
  *	TLS in user space	the same; a record is decrypted into a buffer of its own, or where
  *				the spool wants it. A long message comes by single receives into
- *				wide buffers
+ *				wide buffers, or is handed over to the kernel (handover.c)
  *	kTLS			multishot recvmsg, provided buffers, each with its record type; a
  *				long message by single ones into wide buffers, some records each
  *	handshake		one exact receive at a time (tls_conn_want), so that nothing that
@@ -63,8 +63,16 @@ static bool receive_wanted(struct session *session)
 	       session->stage == SESSION_STAGE_LINGER;
 }
 
-/* Much of a message is to come, or has come and more will: in large pieces, one at a time. */
-static bool wide_wanted(const struct session *session)
+/* Octets that the message has, as far as is known by now: what came, with what is left of the chunk, or
+ * what MAIL announced. */
+static uint64_t message_known(const struct smtp *smtp)
+{
+	uint64_t n = smtp->body_bytes + smtp->chunk_left;
+
+	return n > smtp->envelope.size ? n : smtp->envelope.size;
+}
+
+bool session_wide_wanted(const struct session *session)
 {
 	const struct smtp *smtp = &session->smtp;
 
@@ -72,17 +80,17 @@ static bool wide_wanted(const struct session *session)
 		return false;
 	if (session->tls == NULL) /* by DATA; long chunks are for splice */
 		return smtp_in_body(smtp) && smtp->chunk_left == 0 &&
-		       smtp->body_bytes >= SESSION_WIDE_MIN;
+		       message_known(smtp) >= SESSION_WIDE_MIN;
 	if (session->planted & TLS_KTLS_RX && (session->worker->facts.kernel->rx_spins_on_partial ||
 						      session_splice_wanted(session)))
 		return false;
-	return smtp->chunk_left >= SESSION_WIDE_MIN || smtp->body_bytes >= SESSION_WIDE_MIN;
+	return message_known(smtp) >= SESSION_WIDE_MIN;
 }
 
 void session_receive(struct session *session)
 {
 	bool records = session->planted & TLS_KTLS_RX;
-	bool wide = wide_wanted(session);
+	bool wide = session_wide_wanted(session);
 
 	if (!receive_wanted(session) || (wide && session->held != NULL))
 		return;
@@ -92,7 +100,8 @@ void session_receive(struct session *session)
 		ring_recvmsg_wide(
 			ring_of(session), &session->recv, session->fd, &session->recv_record);
 	else if (wide)
-		ring_recv_wide(ring_of(session), &session->recv, session->fd);
+		ring_recv_wide(ring_of(session), &session->recv, session->fd,
+			session_handover_want(session));
 	else if (records)
 		ring_recvmsg_multi(
 			ring_of(session), &session->recv, session->fd, &session->worker->recv_msg);
@@ -117,7 +126,7 @@ static void receive_cancel(struct session *session)
 /* The one that is armed fills small buffers: it ends, and the next one is as it should be. */
 static void receive_widen(struct session *session)
 {
-	if (!session->recv_wide && wide_wanted(session))
+	if (!session->recv_wide && session_wide_wanted(session))
 		receive_cancel(session);
 }
 
@@ -348,6 +357,9 @@ static enum session_input control_record(struct session *session)
 		session->control_rekey = true;
 		session_flush(session);
 		return SESSION_INPUT_READY;
+	case TLS_CONTROL_REFUSED:
+		session->end = SESSION_END_KEYUPDATE;
+		return SESSION_INPUT_EOF;
 	case TLS_CONTROL_EOF:
 		session->eof = true;
 		session->end = SESSION_END_EOF;

@@ -15,9 +15,9 @@
 #define SESSION_HELD_MAX    4            /* provided buffers held before receiving is paused */
 #define SESSION_SPLICE_MIN  (256 * 1024) /* octets left of a BDAT chunk that are worth a pipe */
 #define SESSION_STRAIGHT_MIN                                                                       \
-	(2 * TLS_PLAIN_MAX)               /* octets left of a chunk to decrypt into the spool */
-#define SESSION_WIDE_MIN     (256 * 1024) /* the same, or of a message so far, for wide buffers */
-#define SESSION_LINGER_MS    2000         /* after the last reply, for the peer's close */
+	(2 * TLS_PLAIN_MAX)              /* octets left of a chunk to decrypt into the spool */
+#define SESSION_WIDE_MIN     (64 * 1024) /* octets of a message that are worth wide buffers */
+#define SESSION_LINGER_MS    2000        /* after the last reply, for the peer's close */
 #define SESSION_LINGER_BYTES (1024 * 1024)
 #define SESSION_EXPIRED_MAX  8
 #define SESSION_REFUSED_MAX  64 /* being told 421 at a time, in one worker; more are just closed */
@@ -205,6 +205,8 @@ void session_peer_set(struct session *session, const struct network_end *peer);
 void session_input_init(struct session *session);
 /* Arms a receive if one is wanted and none is armed. */
 void session_receive(struct session *session);
+/* Much of a message is to come, or has come and more will: in large pieces, one at a time. */
+bool session_wide_wanted(const struct session *session);
 /* Asks for the receive to end; true when none is armed any more. */
 bool session_receive_stopped(struct session *session);
 enum session_input {
@@ -239,7 +241,15 @@ MUST_USE bool session_wire_put(
 	struct session *session, struct span bytes);       /* ciphertext as it is */
 MUST_USE bool session_wire_large(struct session *session); /* room for a flight */
 
+/* ---- handover.c ---- */
+/* Octets that a wide receive may take, so that the kernel can have what is behind them. */
+size_t session_handover_want(const struct session *session);
+/* Gives the kernel RX where it is to have it and can. False: the session was killed. */
+MUST_USE bool session_handover(struct session *session);
+
 /* ---- handshake.c ---- */
+/* Keys to the kernel, where tls_conn_ktls_wanted() says so. False: the session is over. */
+MUST_USE bool session_plant(struct session *session, unsigned wanted);
 enum session_step session_upgrade_step(struct session *session);
 enum session_step session_handshake_step(struct session *session);
 enum session_step session_plant_step(struct session *session);

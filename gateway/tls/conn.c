@@ -73,10 +73,10 @@ struct tls_conn *tls_conn_new(struct tls_context *context, const struct tls_kern
 	conn->client = client;
 	conn->verify_error = -1;
 	conn->may = directions_possible(context, kernel, mode);
+	if (mode == KTLS_MODE_AUTO) /* to send costs no less there */
+		conn->may &= ~(unsigned)TLS_KTLS_TX;
 	if (client)
 		conn->may &= TLS_KTLS_TX;
-	else if (mode == KTLS_MODE_AUTO && (conn->may & TLS_KTLS_RX) == 0)
-		conn->may = 0; /* a server receives: sending alone gains nothing */
 	conn->rekey = kernel != NULL && kernel->rekey;
 	conn->no_pad = kernel != NULL && kernel->no_pad;
 	conn->info.version = "-";

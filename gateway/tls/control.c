@@ -8,7 +8,8 @@
  * handshake (no renegotiation, no post-handshake authentication).
  *
  * A KeyUpdate on a kernel that cannot re-key ends the session: what follows it cannot be read.
- * The close is clean, because TX still works: close_notify goes out in the reply's place.
+ * The close is clean, because TX still works: close_notify goes out in the reply's place, or, where TX is
+ * user space's, as its caller's last word.
  */
 #include "tls/tls-private.h"
 
@@ -53,9 +54,9 @@ static bool parse_key_update(struct span body, bool *requested)
 static enum tls_control close_cleanly(struct tls_conn *conn, struct tls_control_record *reply)
 {
 	count(COUNTER_TLS_KEYUPDATE_REFUSED);
-	if ((conn->planted & TLS_KTLS_TX) == 0)
-		return TLS_CONTROL_FAIL;
 	conn->closing = true;
+	if ((conn->planted & TLS_KTLS_TX) == 0)
+		return TLS_CONTROL_REFUSED;
 	*reply = tls_close_notify();
 	return TLS_CONTROL_REPLY;
 }

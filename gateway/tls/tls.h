@@ -326,7 +326,8 @@ enum tls_control {
 	TLS_CONTROL_EOF,    /* close_notify */
 	TLS_CONTROL_REPLY,  /* send *reply as a record of type reply->type, then
 			       tls_conn_control_sent() */
-	TLS_CONTROL_FAIL,   /* close at once */
+	TLS_CONTROL_REFUSED, /* a KeyUpdate that the kernel cannot follow: tls_conn_shutdown(), close */
+	TLS_CONTROL_FAIL, /* close at once */
 };
 
 struct tls_control_record {
@@ -338,7 +339,8 @@ struct tls_control_record {
 /*
  * A control record of `type` arrived through recvmsg on a kTLS RX socket. KeyUpdate (RFC
  * 8446 4.6.3) re-keys RX here where the kernel can. Where it cannot, the answer is REPLY with
- * close_notify, and tls_conn_control_sent() then says -ESHUTDOWN: a clean close; read no more.
+ * close_notify, and tls_conn_control_sent() then says -ESHUTDOWN: a clean close; read no more. With TX in
+ * user space it is REFUSED.
  * After REPLY nothing else may be sent before the reply is out and tls_conn_control_sent() was
  * called.
  *

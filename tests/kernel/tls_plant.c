@@ -197,6 +197,7 @@ static bool control(struct tls_conn *conn, int fd, int type, const uint8_t *byte
 	case TLS_CONTROL_EOF:
 		KT_MUST(kt_send_control(fd, notify.type, notify.bytes, notify.n) == notify.n);
 		return false;
+	case TLS_CONTROL_REFUSED:
 	case TLS_CONTROL_FAIL:
 		break;
 	}

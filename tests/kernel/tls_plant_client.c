@@ -238,7 +238,7 @@ static void test(const struct suite *suite, int late, int update)
 	wait_at_most(fd[1]);
 	server.fd = fd[1];
 	KT_MUST(pthread_create(&thread, NULL, run_server, &server) == 0);
-	conn = tls_client_conn_open(client, &kernel, KTLS_MODE_AUTO, "mx.example.org");
+	conn = tls_client_conn_open(client, &kernel, KTLS_MODE_ALWAYS, "mx.example.org");
 	KT_MUST(conn != NULL);
 	failed = client_steps(&server, conn, fd[0]);
 	shutdown(fd[0], SHUT_WR);
@@ -279,7 +279,7 @@ int main(void)
 	if (!kernel.tx)
 		kt_unsupported(kernel.why);
 	certificate_make();
-	KT_MUST(tls_client_open(&client, NULL, false, &kernel, KTLS_MODE_AUTO, &err) == 0);
+	KT_MUST(tls_client_open(&client, NULL, false, &kernel, KTLS_MODE_ALWAYS, &err) == 0);
 	for (size_t i = 0; i < sizeof(bulk); i++)
 		bulk[i] = (uint8_t)(i * 31 >> 3);
 	before = kt_tls_stat("TlsTxSw");

@@ -37,7 +37,7 @@ Test(wide, recv_takes_one_buffer_and_ends)
 
 	step_init(&recv);
 	for (unsigned i = 0; i < 3 * RING_WIDE_BUFFERS; i++) {
-		ring_recv_wide(ring, &recv.op, pair[0]);
+		ring_recv_wide(ring, &recv.op, pair[0], RING_WIDE_BYTES);
 		put(pair[1], "sealed");
 		cr_assert(eq(int, step_wait(&recv), 6));
 		cr_assert(not(recv.flags & RING_MORE));
@@ -145,7 +145,7 @@ Test(wide, none_left_is_said_at_once)
 	put(pair[1], "late");
 	ring_recvmsg_wide(ring, &recv.op, pair[0], &record);
 	cr_assert(eq(int, step_wait(&recv), -ENOBUFS));
-	ring_recv_wide(ring, &recv.op, pair[0]);
+	ring_recv_wide(ring, &recv.op, pair[0], RING_WIDE_BYTES);
 	cr_assert(eq(int, step_wait(&recv), -ENOBUFS));
 	cr_assert(eq(i64, none_free(), 2), "it is counted");
 	release_first(&holders);
@@ -160,7 +160,7 @@ Test(wide, none_left_is_said_at_once)
 static void receive(struct step *step, const char *text)
 {
 	put(pair[1], text);
-	ring_recv_wide(ring, &step->op, pair[0]);
+	ring_recv_wide(ring, &step->op, pair[0], RING_WIDE_BYTES);
 	cr_assert(eq(int, step_wait(step), (int)strlen(text)));
 	cr_assert(span_equal(step->held[step->held_n - 1]->bytes, span_str(text)));
 }
@@ -190,7 +190,7 @@ Test(wide, who_waits_has_none)
 	for (size_t i = 0; i < COUNT_OF(steps); i++) {
 		step_init(&steps[i]);
 		pair_open(pairs[i]);
-		ring_recv_wide(ring, &steps[i].op, pairs[i][0]);
+		ring_recv_wide(ring, &steps[i].op, pairs[i][0], RING_WIDE_BYTES);
 	}
 	for (size_t i = 0; i < COUNT_OF(steps); i++) {
 		put(pairs[i][1], "x");
@@ -212,7 +212,7 @@ Test(wide, without_one_a_receive_ends_at_once)
 	take_all(&holder);
 	step_init(&late);
 	for (unsigned i = 1; i <= 3; i++) {
-		ring_recv_wide(ring, &late.op, pair[0]);
+		ring_recv_wide(ring, &late.op, pair[0], RING_WIDE_BYTES);
 		cr_assert(eq(int, step_wait(&late), -ENOBUFS));
 		cr_assert(not(late.was_armed));
 		cr_assert(eq(uint, late.held_n, 0));
@@ -230,7 +230,7 @@ Test(wide, the_octets_stay_for_the_next_receive)
 	take_all(&holder);
 	step_init(&late);
 	put(pair[1], "narrow");
-	ring_recv_wide(ring, &late.op, pair[0]);
+	ring_recv_wide(ring, &late.op, pair[0], RING_WIDE_BYTES);
 	cr_assert(eq(int, step_wait(&late), -ENOBUFS));
 	ring_recv_multi(ring, &late.op, pair[0]);
 	step_wait_calls(&late, 2);

@@ -548,7 +548,7 @@ Test(conn, no_secret_is_kept_that_nobody_will_use)
 		{&tx_only, KTLS_MODE_AUTO, false, false},
 		{&tx_only, KTLS_MODE_ALWAYS, true, true},
 		{&rig_kernel_all, KTLS_MODE_ALWAYS, true, true},
-		{&rig_kernel_all, KTLS_MODE_AUTO, true, true},
+		{&rig_kernel_all, KTLS_MODE_AUTO, false, true},
 	};
 
 	for (size_t i = 0; i < 2 * COUNT_OF(cases); i++) {

@@ -3,8 +3,8 @@
 #
 # 20 MB, byte for byte: by DATA, by BDAT in one chunk, in chunks of a size that is no record's, in
 # pipelined chunks, and in binary. A large announced chunk on a socket whose records the kernel opens
-# goes by splice under ktls = always; under auto nothing does, long or short, for reading takes less: the
-# gateway's counter says so. New keys in the middle of what comes by large receives; more of these at
+# goes by splice under ktls = always; under auto nothing does, for reading takes less: the gateway's
+# counter says so. There the kernel gets its keys in the middle of the message. New keys in the middle of what comes by large receives; more of these at
 # once than there are buffers for.
 
 . /vm/suites/lib.sh
@@ -57,7 +57,7 @@ bulk one "$DIR/text" -v 1.3 -b -n one
 bulk binary "$DIR/binary" -v 1.3 -b -B -k 5000003 -n binary
 bulk old "$DIR/binary" -v 1.2 -b -B -n old
 updates=
-if [ "$(expect_ktls $mode)" = none ] || can_rekey; then
+if [ "$(expect_ktls $mode long)" = none ] || can_rekey; then
 	updates="update chunkupdate"
 	bulk update "$DIR/text" -v 1.3 -u -n update
 	bulk chunkupdate "$DIR/text" -v 1.3 -b -u -n chunkupdate
@@ -73,8 +73,8 @@ check "ktls=$mode: $CROWD at once, by BDAT" crowd -b
 check "ktls=$mode: all of them are stored" peer await "$LOG" \
 	'event=delivery .*result=delivered' $((before + 2 * CROWD)) 60
 for name in data one binary old $updates short pipelined; do
-	check "ktls=$mode, $name: the log says ktls=$(expect_ktls $mode)" \
-		session_has helo=$name "ktls=$(expect_ktls $mode)" 'messages=1'
+	check "ktls=$mode, $name: the log says ktls=$(expect_ktls $mode long)" \
+		session_has helo=$name "ktls=$(expect_ktls $mode long)" 'messages=1'
 done
 check "ktls=$mode: no record was refused" test "$(tls_stat TlsDecryptError)" = "$errors"
 gateway_stop

@@ -114,7 +114,7 @@ unasked_closes()
 no_250()
 {
 	local status=0
-	peer mail -v 1.3 "$1" -t mid@example.org -m "$DIR/message" || status=$?
+	peer mail -v 1.3 -t mid@example.org -m "$DIR/message" "$@" || status=$?
 	[ $status -ge 3 ] || { echo "ended with $status"; return 1; }
 }
 
@@ -155,6 +155,15 @@ key_updates()
 		asked_closes
 		unasked_closes
 	fi
+	# What the kernel got in the middle of a message it cannot follow either.
+	[ "$(expect_ktls $mode long)" != rx ] || can_rekey || long_closes
+}
+
+long_closes()
+{
+	check "ktls=$mode: KeyUpdate in a long message: no 250" no_250 -n long -u -m "$DIR/large" -t long@example.org
+	check "ktls=$mode: nothing was stored of it" nothing_for long
+	check "ktls=$mode: the log says why" session_has helo=long 'ktls=rx' 'messages=0' 'end=keyupdate_refused'
 }
 
 # cut WHO NAME OPTIONS...: the session ends without a 250, without a message, and the log has it.
@@ -191,7 +200,7 @@ endings()
 
 echo /bin/modprobe >/proc/sys/kernel/modprobe
 modprobe tls
-peer make 100000 3 text "$DIR/message"
+peer make 50000 3 text "$DIR/message"
 peer make 1000000 3 text "$DIR/large"
 for mode in auto always; do
 	gateway_start $mode

@@ -98,13 +98,14 @@ can_rekey()
 	grep -q TlsRxRekeyOk /proc/net/tls_stat
 }
 
-# What `ktls = MODE` comes to on this kernel.
+# expect_ktls MODE [long]: what `ktls = MODE` comes to on this kernel, for a session with short messages or
+# with a long one.
 expect_ktls()
 {
-	case $1 in
-	off) echo none ;;
-	always) echo rx+tx ;;
-	auto) if postern -V | grep -q 'only with ktls = always'; then echo none; else echo rx+tx; fi ;;
+	case $1,$2 in
+	always,*) echo rx+tx ;;
+	auto,long) if postern -V | grep -q 'only with ktls = always'; then echo none; else echo rx; fi ;;
+	*) echo none ;;
 	esac
 }
 
