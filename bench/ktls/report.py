@@ -37,8 +37,9 @@ hop that is tried again, the kernel's ticks. Gateways have taken some mail befor
 
 A round is a boot of its own, in which all gateways run, the modes in turn; what is shown is the median of the rounds,
 in brackets the least and the greatest. `best` is the cheaper of `off` and `always`; `auto` is to be within 2 % of it,
-and what is not, by the medians, is called over. On a kernel whose receiving is sound `auto` and `always` do the same,
-but for chunks of 256 KiB and more that come by BDAT, which only `always` splices: else what they differ by is chance.
+and what is not, by the medians, is called over. On a kernel whose receiving is sound `auto` is `off` for messages of
+less than 64 KiB, and hands receiving over in the middle of those that have more; it sends as `off` does. `always` splices
+chunks of 256 KiB and more that come by BDAT.
 
 What an idle session costs in memory, under kernel TLS too, is in [IDLE.md](IDLE.md).
 """
