@@ -126,7 +126,7 @@ void tls_conn_derived(
 		bool ours = direction == TLS_DIRECTION_TX;
 		struct tls_half *half = &conn->half[direction];
 
-		if (conn->done && (conn->may & (ours ? TLS_KTLS_TX : TLS_KTLS_RX)) == 0)
+		if (conn->done && (conn->may & tls_direction_bit(direction)) == 0)
 			continue;
 		if (span_equal(label, span_str(ours == conn->client ? client : server)))
 			secret_begins(half, result);

@@ -134,7 +134,7 @@ static int keys_of(const struct tls_conn *conn, unsigned directions, struct tls_
 		return conn->client ? keys_12(conn, ours, theirs) : keys_12(conn, theirs, ours);
 	for (int direction = 0; direction < 2; direction++) {
 		const struct tls_half *half = &conn->half[direction];
-		unsigned bit = direction == TLS_DIRECTION_TX ? TLS_KTLS_TX : TLS_KTLS_RX;
+		unsigned bit = tls_direction_bit(direction);
 
 		if ((directions & bit) == 0)
 			continue;

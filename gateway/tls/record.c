@@ -32,9 +32,7 @@
 #define INNER_MAX    (TLS_PLAIN_MAX + 1) /* TLSInnerPlaintext */
 #define MESSAGES_MAX 65536 /* octets of handshake messages after the handshake, a connection */
 
-enum { TYPE_ALERT = 21, TYPE_HANDSHAKE = 22, TYPE_DATA = 23 };
-enum { MESSAGE_TICKET = 4, MESSAGE_KEY_UPDATE = 24, MESSAGE_HEADER = 4 };
-enum { LEVEL_WARNING = 1, LEVEL_FATAL = 2 };
+#define MESSAGE_HEADER SSL3_HM_HEADER_LENGTH
 
 /* ---- keys ---- */
 
@@ -53,7 +51,7 @@ bool tls_record_possible(const struct tls_conn *conn)
 static void keys_used(struct tls_conn *conn, enum tls_direction direction)
 {
 	struct tls_half *half = &conn->half[direction];
-	unsigned bit = direction == TLS_DIRECTION_TX ? TLS_KTLS_TX : TLS_KTLS_RX;
+	unsigned bit = tls_direction_bit(direction);
 
 	memcpy(half->iv, half->keys.iv, TLS_IV_SIZE);
 	if ((conn->may & bit) == 0)
@@ -117,10 +115,16 @@ static bool cipher_add(EVP_CIPHER_CTX *cipher, uint8_t *out, struct span bytes)
 	return bytes.n == 0 || EVP_CipherUpdate(cipher, out, &n, bytes.p, (int)bytes.n) == 1;
 }
 
+static void held_drop(struct tls_record *record)
+{
+	free(record->held);
+	record->held = NULL;
+}
+
 void tls_record_close(struct tls_conn *conn, unsigned directions)
 {
 	for (int direction = 0; direction < 2; direction++) {
-		unsigned bit = direction == TLS_DIRECTION_TX ? TLS_KTLS_TX : TLS_KTLS_RX;
+		unsigned bit = tls_direction_bit(direction);
 
 		if ((directions & bit) == 0)
 			continue;
@@ -130,8 +134,7 @@ void tls_record_close(struct tls_conn *conn, unsigned directions)
 	}
 	if ((directions & TLS_KTLS_RX) == 0)
 		return;
-	free(conn->record.held);
-	conn->record.held = NULL;
+	held_drop(&conn->record);
 	conn->record.plain = (struct span){0};
 }
 
@@ -146,7 +149,7 @@ static bool seal(struct tls_conn *conn, uint8_t type, struct span plain, struct 
 	int none;
 
 	ASSERT(plain.n <= TLS_PLAIN_MAX && buf_room(out) >= TLS_RECORD_HEADER + n);
-	p[0] = TYPE_DATA;
+	p[0] = SSL3_RT_APPLICATION_DATA;
 	p[1] = 3;
 	p[2] = 3;
 	p[3] = (uint8_t)(n >> 8);
@@ -166,10 +169,10 @@ static bool seal(struct tls_conn *conn, uint8_t type, struct span plain, struct 
 
 static bool seal_key_update(struct tls_conn *conn, struct buf *out)
 {
-	static const uint8_t update[] = {MESSAGE_KEY_UPDATE, 0, 0, 1, SSL_KEY_UPDATE_NOT_REQUESTED};
+	static const uint8_t update[] = {SSL3_MT_KEY_UPDATE, 0, 0, 1, SSL_KEY_UPDATE_NOT_REQUESTED};
 
 	conn->record.update_owed = false;
-	return seal(conn, TYPE_HANDSHAKE, span_of(update, sizeof(update)), out) &&
+	return seal(conn, SSL3_RT_HANDSHAKE, span_of(update, sizeof(update)), out) &&
 	       cipher_renew(conn, TLS_DIRECTION_TX);
 }
 
@@ -180,7 +183,7 @@ bool tls_record_write(struct tls_conn *conn, struct span plain, struct buf *out)
 	if ((conn->record.update_owed || conn->half[TLS_DIRECTION_TX].records >= RECORDS_MAX) &&
 		!seal_key_update(conn, out))
 		return false;
-	return seal(conn, TYPE_DATA, plain, out);
+	return seal(conn, SSL3_RT_APPLICATION_DATA, plain, out);
 }
 
 /* Where there is room, and nothing of the kind went before. */
@@ -193,13 +196,13 @@ static void alert_send(struct tls_conn *conn, uint8_t level, uint8_t alert, stru
 		!cipher_ready(conn, TLS_DIRECTION_TX))
 		return;
 	conn->record.notified = true;
-	if (!seal(conn, TYPE_ALERT, span_of(body, sizeof(body)), out))
+	if (!seal(conn, SSL3_RT_ALERT, span_of(body, sizeof(body)), out))
 		return;
 }
 
 void tls_record_shutdown(struct tls_conn *conn, struct buf *out)
 {
-	alert_send(conn, LEVEL_WARNING, SSL_AD_CLOSE_NOTIFY, out);
+	alert_send(conn, SSL3_AL_WARNING, SSL_AD_CLOSE_NOTIFY, out);
 }
 
 /* ---- what comes besides data ---- */
@@ -257,10 +260,11 @@ static struct fault message_begins(struct tls_conn *conn)
 	const uint8_t *header = record->message;
 
 	record->message_left = (uint32_t)header[1] << 16 | (uint32_t)header[2] << 8 | header[3];
-	if (header[0] != MESSAGE_KEY_UPDATE && (header[0] != MESSAGE_TICKET || !conn->client))
+	if (header[0] != SSL3_MT_KEY_UPDATE &&
+		(header[0] != SSL3_MT_NEWSESSION_TICKET || !conn->client))
 		return fault(SSL_AD_UNEXPECTED_MESSAGE, "unexpected message");
 	if (record->message_left == 0 ||
-		(header[0] == MESSAGE_KEY_UPDATE && record->message_left != 1))
+		(header[0] == SSL3_MT_KEY_UPDATE && record->message_left != 1))
 		return fault(SSL_AD_DECODE_ERROR, "malformed message");
 	return fine;
 }
@@ -292,7 +296,7 @@ static struct fault take_messages(struct tls_conn *conn, struct span bytes, bool
 		if (record->message_left > 0)
 			continue;
 		record->message_n = 0;
-		if (record->message[0] == MESSAGE_KEY_UPDATE) {
+		if (record->message[0] == SSL3_MT_KEY_UPDATE) {
 			*renewed = true;
 			found = take_key_update(conn, part.p[0]);
 		}
@@ -306,9 +310,9 @@ static struct fault take_control(
 	struct fault found;
 	bool renewed = false;
 
-	if (type == TYPE_ALERT)
+	if (type == SSL3_RT_ALERT)
 		return take_alert(conn, first, second);
-	if (type != TYPE_HANDSHAKE || first.n + second.n == 0)
+	if (type != SSL3_RT_HANDSHAKE || first.n + second.n == 0)
 		return fault(SSL_AD_UNEXPECTED_MESSAGE, "unexpected record");
 	found = take_messages(conn, first, &renewed);
 	return found.text != NULL ? found : take_messages(conn, second, &renewed);
@@ -333,7 +337,7 @@ static bool record_take(
 			return false;
 		framing->body_left = (uint32_t)framing->header[3] << 8 | framing->header[4];
 		framing->body_seen = 0;
-		if (framing->header[0] != TYPE_DATA)
+		if (framing->header[0] != SSL3_RT_APPLICATION_DATA)
 			*found = fault(SSL_AD_UNEXPECTED_MESSAGE, "unexpected record");
 		else if (framing->body_left > INNER_MAX + TLS_TAG_SIZE)
 			*found = fault(SSL_AD_RECORD_OVERFLOW, "record too long");
@@ -409,9 +413,9 @@ static struct fault take_inner(struct tls_conn *conn, struct inner *inner, size_
 
 	if (!inner_trim(inner))
 		return fault(SSL_AD_UNEXPECTED_MESSAGE, "record without a type");
-	if (record->message_n > 0 && inner->type != TYPE_HANDSHAKE)
+	if (record->message_n > 0 && inner->type != SSL3_RT_HANDSHAKE)
 		return fault(SSL_AD_UNEXPECTED_MESSAGE, "record between the parts of a message");
-	if (inner->type != TYPE_DATA)
+	if (inner->type != SSL3_RT_APPLICATION_DATA)
 		return take_control(conn, inner->type, inner->first, inner->second);
 	*n = inner->first.n;
 	if (inner->second.n > 0)
@@ -446,10 +450,8 @@ static struct fault record_open(
 	inner.first = span_of(plain, first_n);
 	inner.second = span_of(second, second_n);
 	found = take_inner(conn, &inner, n);
-	if (record->plain.n == 0) {
-		free(record->held);
-		record->held = NULL;
-	}
+	if (record->plain.n == 0)
+		held_drop(record);
 	return found;
 }
 
@@ -459,10 +461,8 @@ static size_t take_rest(struct tls_record *record, uint8_t *plain, size_t cap)
 	struct span part = span_take(&record->plain, cap);
 
 	memcpy(plain, part.p, part.n);
-	if (record->plain.n == 0) {
-		free(record->held);
-		record->held = NULL;
-	}
+	if (record->plain.n == 0)
+		held_drop(record);
 	return part.n;
 }
 
@@ -472,7 +472,7 @@ static enum tls_io refuse(struct tls_conn *conn, struct fault found, struct buf 
 		conn->failure = TLS_FAILURE_OTHER;
 	conn->failure_text = found.text;
 	if (conn->failure != TLS_FAILURE_ALERT)
-		alert_send(conn, LEVEL_FATAL, found.alert, out);
+		alert_send(conn, SSL3_AL_FATAL, found.alert, out);
 	return TLS_IO_FAIL;
 }
 

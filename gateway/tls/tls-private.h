@@ -201,6 +201,11 @@ struct tls_keys {
 
 enum tls_direction { TLS_DIRECTION_TX, TLS_DIRECTION_RX };
 
+static inline unsigned tls_direction_bit(enum tls_direction direction)
+{
+	return direction == TLS_DIRECTION_TX ? TLS_KTLS_TX : TLS_KTLS_RX;
+}
+
 enum { TLS_HEARD_KEY = 1, TLS_HEARD_IV = 2, TLS_HEARD_BOTH = 3 };
 
 struct tls_half {
